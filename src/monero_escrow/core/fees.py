@@ -1,0 +1,44 @@
+"""What a transaction will cost, before a wallet is asked.
+
+Sizes follow Monero's `estimate_rct_tx_size` and `estimate_tx_weight` (src/wallet/wallet2.cpp): CLSAG rings of 16,
+Bulletproofs+, view tags. A wallet plans for one output more than it has recipients (the change), so this does too.
+"""
+
+from __future__ import annotations
+
+RING_SIZE = 16
+_EXTRA_BYTES = 44  # one transaction key, one encrypted payment id
+
+
+def transaction_weight(inputs: int, outputs: int) -> int:
+    """The weight in bytes a wallet expects of a transaction with this many inputs and outputs."""
+    log_outputs = (outputs - 1).bit_length()
+    size = 1 + 6
+    size += inputs * (1 + 6 + RING_SIZE * 2 + 32)
+    size += outputs * (6 + 32)
+    size += _EXTRA_BYTES
+    size += 1 + (2 * (6 + log_outputs) + 6) * 32 + 3
+    size += inputs * (32 * RING_SIZE + 64)
+    size += outputs * (1 + 8 + 32) + inputs * 32 + 4
+    return size + _clawback(outputs)
+
+
+def _clawback(outputs: int) -> int:
+    """What is added so that range proofs over many outputs are not too cheap for the time they take to verify."""
+    if outputs <= 2:
+        return 0
+    log_outputs = (outputs - 1).bit_length()
+    base = (32 * (6 + 7 * 2)) // 2
+    proof = 32 * (6 + 2 * (6 + log_outputs))
+    return (base * (1 << log_outputs) - proof) * 4 // 5
+
+
+def input_weight() -> int:
+    """What one more input adds to the weight."""
+    return transaction_weight(2, 2) - transaction_weight(1, 2)
+
+
+def predict_fee(inputs: int, recipients: int, fee_per_byte_piconero: int, quantization_mask: int) -> int:
+    """The fee in piconero a wallet will ask for, rounded up as Monero rounds it."""
+    fee = transaction_weight(inputs, recipients + 1) * fee_per_byte_piconero
+    return -(-fee // quantization_mask) * quantization_mask
