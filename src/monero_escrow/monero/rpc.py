@@ -1,0 +1,236 @@
+"""The wire to one of Monero's programs: JSON-RPC over one HTTP connection, calls strictly one after another.
+
+One connection and one call at a time, because the programs' digest authentication keeps its nonce per connection and
+wants the counter in order, and because a wallet-rpc process has one thread anyway. A call is sent once and never
+repeated here.
+
+Parameters and answers hold seeds, keys and passwords: nothing of them goes into an exception, an exception's cause, a
+`repr`, or what the `on_call` hook sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.client_middleware_digest_auth import DigestAuthMiddleware
+
+from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.monero.error_codes import refusal_of
+from monero_escrow.monero.errors import (
+    AuthenticationRefusedError,
+    CallAbandonedError,
+    MoneroRpcError,
+    NotMoneroError,
+    ProcessUnreachableError,
+    TransportError,
+)
+from monero_escrow.monero.fields import Fields
+
+CONNECT_LIMIT_SECONDS: Final = 5.0
+LONGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
+# The programs drop a connection that was silent for minutes. Ours goes first, so that no call is ever sent into a
+# closing one.
+_KEEP_CONNECTION_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """User and password of `--rpc-login`, for digest authentication."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class CallHook(Protocol):
+    """Told of every finished call: its method, its duration and "ok" or the error's stable code."""
+
+    def __call__(self, method: str, seconds: float, outcome: str) -> None: ...
+
+
+def pinned_tls(server_certificate: Path, client_certificate: Path, client_key: Path) -> ssl.SSLContext:
+    """Mutual TLS with a process that shows exactly `server_certificate` (PEM) and knows the client's fingerprint.
+
+    Names are not checked: the one certificate that is trusted is the process's own.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=server_certificate)
+    context.load_cert_chain(client_certificate, client_key)
+    return context
+
+
+def checked_url(url: str) -> str:
+    """A base URL without a trailing slash; `InvalidInputError` unless it is http(s)://host:port and nothing else."""
+    try:
+        parts = urlsplit(url.strip())
+        has_port = parts.port is not None
+    except ValueError:
+        raise InvalidInputError("A Monero RPC URL has a port that is no number.") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not has_port:
+        raise InvalidInputError("A Monero RPC URL has the form http://host:port or https://host:port.")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInputError("Credentials do not belong into a Monero RPC URL: they have settings of their own.")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise InvalidInputError("A Monero RPC URL ends with its port: the client adds the path.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class RpcConnection:
+    """One connection to one program. `url` is http(s)://host:port; `tls` is for https.
+
+    `abandoned` becomes True with the first call that was sent and given up on, by time-out, cancellation or a lost
+    connection, and stays so: that call may still run.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        credentials: Credentials | None = None,
+        tls: ssl.SSLContext | None = None,
+        on_call: CallHook | None = None,
+        longest_answer_bytes: int = LONGEST_ANSWER_BYTES,
+    ) -> None:
+        self.url = checked_url(url)
+        self.abandoned = False
+        self._credentials = credentials
+        self._tls = tls
+        self._on_call = on_call
+        self._longest_answer_bytes = longest_answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._turn = asyncio.Lock()
+        self._calls = 0
+
+    def __repr__(self) -> str:
+        return f"RpcConnection({self.url!r})"
+
+    async def call(self, method: str, params: Mapping[str, object] | None = None, *, limit_seconds: float) -> Fields:
+        """One JSON-RPC call; answers its result. Waiting for the call before does not count towards the limit."""
+        async with self._turn:
+            self._calls += 1
+            call_id = str(self._calls)
+            body = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": dict(params or {})}
+            return await self._measured(method, "/json_rpc", body, call_id, limit_seconds)
+
+    async def post(self, path: str, params: Mapping[str, object], *, limit_seconds: float) -> Fields:
+        """One call of a daemon's plain JSON endpoints, such as `/get_transactions`."""
+        async with self._turn:
+            return await self._measured(path.lstrip("/"), path, dict(params), None, limit_seconds)
+
+    async def aclose(self) -> None:
+        """Close the connection. A later call opens another."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _measured(
+        self, method: str, path: str, body: Mapping[str, object], call_id: str | None, limit_seconds: float
+    ) -> Fields:
+        started = time.monotonic()
+        outcome = "cancelled"
+        try:
+            content = await self._exchange(method, path, body, limit_seconds)
+            answer = self._decoded(method, content)
+            fields = answer if call_id is None else self._result(method, answer, call_id)
+            outcome = "ok"
+        except (TransportError, MoneroRpcError) as error:
+            outcome = error.code
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(method, time.monotonic() - started, outcome)
+        return fields
+
+    async def _exchange(self, method: str, path: str, body: Mapping[str, object], limit_seconds: float) -> bytes:
+        """Send one request and read its whole answer; whatever goes wrong becomes one of our errors, with no cause."""
+        state = SimpleNamespace(sent=False)
+        try:
+            async with (
+                asyncio.timeout(limit_seconds),
+                self._opened().post(
+                    f"{self.url}{path}", data=json.dumps(body).encode(), allow_redirects=False, trace_request_ctx=state
+                ) as answer,
+            ):
+                if answer.status == 401:
+                    raise AuthenticationRefusedError(self.url, method, "the credentials are refused")
+                if answer.status != 200:
+                    raise NotMoneroError(self.url, method, f"HTTP status {answer.status}")
+                return await self._content(method, answer)
+        except asyncio.CancelledError:
+            self.abandoned = self.abandoned or state.sent
+            raise
+        except (ssl.SSLError, aiohttp.ClientSSLError):
+            raise AuthenticationRefusedError(
+                self.url, method, "the other side's certificate, or ours, is refused"
+            ) from None
+        except (aiohttp.InvalidURL, aiohttp.ClientResponseError):
+            raise NotMoneroError(self.url, method, "the answer is not HTTP as Monero speaks it") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._no_answer(method, error, sent=state.sent, limit_seconds=limit_seconds) from None
+
+    def _no_answer(self, method: str, error: Exception, *, sent: bool, limit_seconds: float) -> TransportError:
+        if not sent:
+            return ProcessUnreachableError(self.url, method, "no connection could be made")
+        self.abandoned = True
+        if isinstance(error, TimeoutError):
+            return CallAbandonedError(self.url, method, f"no answer within {limit_seconds:g} seconds")
+        return CallAbandonedError(self.url, method, "the connection broke before the answer")
+
+    async def _content(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
+        content = bytearray()
+        async for chunk in answer.content.iter_any():
+            content += chunk
+            if len(content) > self._longest_answer_bytes:
+                answer.close()
+                raise NotMoneroError(self.url, method, f"the answer is longer than {self._longest_answer_bytes} bytes")
+        return bytes(content)
+
+    def _decoded(self, method: str, content: bytes) -> Fields:
+        try:
+            values = json.loads(content)
+        except (ValueError, RecursionError):
+            raise NotMoneroError(self.url, method, "the answer is not JSON") from None
+        return Fields(self.url, method, values)
+
+    def _result(self, method: str, answer: Fields, call_id: str) -> Fields:
+        if answer.text("jsonrpc", "") != "2.0":
+            raise NotMoneroError(self.url, method, "the answer is not JSON-RPC 2.0")
+        if answer.has("error"):
+            refusal = answer.inner("error")
+            raise refusal_of(method, refusal.signed("code"), refusal.text("message", ""))
+        if answer.text("id") != call_id:
+            raise NotMoneroError(self.url, method, "the answer belongs to another call")
+        return answer.inner("result")
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            digest = self._credentials and DigestAuthMiddleware(self._credentials.user, self._credentials.password)
+            watch = aiohttp.TraceConfig()
+            watch.on_request_headers_sent.append(_note_sent)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=1, ssl=self._tls or True, keepalive_timeout=_KEEP_CONNECTION_SECONDS
+                ),
+                middlewares=(digest,) if digest else (),
+                headers={"Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[watch],
+                auto_decompress=False,
+            )
+        return self._session
+
+
+async def _note_sent(_session: object, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.sent = True

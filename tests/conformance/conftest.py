@@ -1,0 +1,100 @@
+"""Real Monero processes for the conformance tests, once for every version of Monero on this machine.
+
+$MONERO_BIN_DIRS (folders with the programs, separated like $PATH) or $MONERO_BIN_DIR narrows the choice; otherwise
+everything that scripts/get-monero fetched is used, or an installed Monero. None at all is a failure, not a skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from conformance.trio import Trio, make_trio
+from monero_escrow.core.address import Network
+from monero_escrow.monero.private_chain import PrivateChain
+from monero_escrow.monero.processes import ChildProcess, start_wallet_rpc
+from monero_escrow.monero.programs import (
+    FOLDER_VARIABLE,
+    MoneroPrograms,
+    ProgramsMissingError,
+    fetched_folders,
+    find_programs,
+    programs_in,
+)
+from monero_escrow.monero.versions import LEAST_SUPPORTED
+from monero_escrow.monero.wallet_rpc import WalletRpcClient
+
+StartOffline = Callable[..., Awaitable[tuple[ChildProcess, WalletRpcClient]]]
+
+
+def _installed() -> list[MoneroPrograms | None]:
+    named = os.environ.get("MONERO_BIN_DIRS") or os.environ.get(FOLDER_VARIABLE)
+    folders = [Path(folder) for folder in named.split(os.pathsep)] if named else fetched_folders()
+    found = [programs for folder in folders if (programs := programs_in(folder)) is not None]
+    enough = [programs for programs in found if programs.version >= LEAST_SUPPORTED]
+    if not enough and not named:
+        try:
+            enough = [find_programs()]
+        except ProgramsMissingError:
+            return [None]
+    return [*sorted(enough, key=lambda programs: programs.version, reverse=True)] or [None]
+
+
+def _id(programs: MoneroPrograms | None) -> str:
+    return str(programs.version) if programs else "no-monero"
+
+
+@pytest.fixture(scope="session", params=_installed(), ids=_id)
+def programs(request: pytest.FixtureRequest) -> MoneroPrograms:
+    if request.param is None:
+        pytest.fail(ProgramsMissingError.what_to_do)
+    programs: MoneroPrograms = request.param
+    return programs
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def start_offline(
+    programs: MoneroPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[StartOffline]:
+    """Start wallet-rpc processes without a daemon; all are stopped at the end."""
+    started: list[tuple[ChildProcess, WalletRpcClient]] = []
+
+    async def start(wallet_dir: Path | None = None) -> tuple[ChildProcess, WalletRpcClient]:
+        folder = tmp_path_factory.mktemp("offline")
+        process = await start_wallet_rpc(
+            programs, folder, network=Network.TESTNET, daemon_url=None, wallet_dir=wallet_dir
+        )
+        started.append((process, WalletRpcClient(process.url)))
+        return started[-1]
+
+    yield start
+    for process, client in started:
+        await client.aclose()
+        await process.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def offline(start_offline: StartOffline) -> WalletRpcClient:
+    """One process without a daemon. Tests leave nothing open in it."""
+    return (await start_offline())[1]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chain(programs: MoneroPrograms, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateChain]:
+    """A private chain on which the miner can spend."""
+    async with PrivateChain(programs, tmp_path_factory.mktemp("chain")) as chain:
+        await chain.mine_until_spendable()
+        yield chain
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def trio(chain: PrivateChain) -> Trio:
+    """Three finished 2-of-3 wallets on the chain, each open in a process of its own."""
+    clients = [(await chain.wallet_rpc(f"trio-{role}"))[1] for role in ("buyer", "vendor", "arbiter")]
+    for client in clients:
+        await client.auto_refresh(False)
+    return await make_trio(clients, Network.REGTEST)
