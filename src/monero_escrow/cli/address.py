@@ -1,0 +1,38 @@
+"""`monero-escrow check-address`."""
+
+from __future__ import annotations
+
+import json
+
+from monero_escrow.core.address import InvalidAddressError, Network, parse_address
+
+
+def check_address(address: str, *, network: Network | None = None, json_output: bool = False) -> int:
+    """Say whether an address is sound, and if not, why. Exits 0 or 1.
+
+    Parameters
+    ----------
+    address
+        The address to look at.
+    network
+        Which network it must belong to; without it, any.
+    json_output
+        Print JSON for a script.
+    """
+    candidates = (network,) if network else (Network.MAINNET, Network.STAGENET, Network.TESTNET)
+    found: dict[str, object] = {}
+    for candidate in candidates:
+        try:
+            sound = parse_address(address, candidate)
+        except InvalidAddressError as error:
+            found = {"valid": False, "reason": error.reason.value, "message": error.message}
+        else:
+            found = {"valid": True, "network": candidate.value, "kind": sound.kind.value}
+            break
+    if json_output:
+        print(json.dumps(found))
+    elif found["valid"]:
+        print(f"valid: a {found['kind']} address of {found['network']}")
+    else:
+        print(f"not valid: {found['message']}")
+    return 0 if found["valid"] else 1

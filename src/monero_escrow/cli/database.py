@@ -1,0 +1,34 @@
+"""How a command reads or writes the service's database, also while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from monero_escrow.config import Settings, SettingsError, load_settings
+from monero_escrow.service import open_store
+from monero_escrow.store.store import Transaction
+
+T = TypeVar("T")
+
+
+def in_database(work: Callable[[Transaction], T], *, writes: bool = False, settings: Settings | None = None) -> T:
+    """Run `work` in one transaction. A command that only reads does not make a database that is not there."""
+    settings = settings or load_settings()
+    if not writes and not settings.database_path.exists():
+        raise SettingsError(
+            f"There is no database in {settings.data_dir}.",
+            what_to_do="Set DATA_DIR to the service's folder, or start the service once.",
+        )
+    store = open_store(settings)
+    try:
+        return asyncio.run(store.write(work) if writes else store.read(work))
+    finally:
+        store.close()
+
+
+def when(at: float | None) -> str:
+    """A time as tables show it: UTC, to the second."""
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

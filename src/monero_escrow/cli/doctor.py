@@ -1,0 +1,177 @@
+"""`monero-escrow doctor`: every setting beside what is really there, and what to do about each finding.
+
+It looks and touches nothing, so it may run beside the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from monero_escrow.config import Settings, load_settings
+from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.roles import ROLES
+from monero_escrow.fleet.inspection import examine
+from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.daemon import DaemonClient
+from monero_escrow.service import open_store, slots_of
+
+_MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    what: str
+    message: str
+    what_to_do: str = ""
+
+
+def doctor(*, json_output: Annotated[bool, Parameter(name="--json", help="Print JSON for a script.")] = False) -> int:
+    """Check settings, database, wallet-rpc processes, daemon, port and clock. Exits 1 if something must be mended."""
+    findings = asyncio.run(_all_findings())
+    if json_output:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        _print(findings)
+    return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console()
+    marks = {
+        Level.OK: "[green]ok     [/green]",
+        Level.WARNING: "[yellow]warning[/yellow]",
+        Level.ERROR: "[red]error  [/red]",
+    }
+    for finding in findings:
+        console.print(f"{marks[finding.level]} {finding.what}: {finding.message}", highlight=False, soft_wrap=True)
+        if finding.what_to_do:
+            console.print(f"        → {finding.what_to_do}", highlight=False, soft_wrap=True)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    console.print("All is well." if not errors else f"{errors} to be mended.", highlight=False)
+
+
+async def _all_findings() -> list[Finding]:
+    try:
+        settings = load_settings()
+    except EscrowError as error:
+        return [_error("settings", error)]
+    findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
+    findings.append(await _database(settings))
+    findings.extend([finding async for finding in _slots(settings)])
+    findings.extend(await _daemon(settings))
+    findings.append(_port(settings))
+    findings.extend(_wallet_dir(settings))
+    return findings
+
+
+async def _database(settings: Settings) -> Finding:
+    try:
+        settings.master_key()
+        if not settings.database_path.exists():
+            return Finding(Level.OK, "database", f"will be made in {settings.data_dir}")
+        store = open_store(settings)
+    except EscrowError as error:
+        return _error("database", error)
+    counts = await store.read(lambda tx: tx.escrows.counts())
+    store.close()
+    return Finding(Level.OK, "database", f"opens; {sum(counts.values())} escrows")
+
+
+async def _slots(settings: Settings) -> AsyncIterator[Finding]:
+    slots = slots_of(settings)
+    if not slots:
+        hint = "Start three monero-wallet-rpc processes and list them, comma-separated."
+        yield Finding(Level.ERROR, "MONERO_RPC_URLS", "no wallet-rpc process is configured", hint)
+    for slot in slots:
+        yield await _slot(slot, settings)
+    for spare in slots[len(slots) // len(ROLES) * len(ROLES) :]:
+        yield Finding(Level.WARNING, spare.name, "beyond whole trios: used only as a spare of its class")
+
+
+async def _slot(slot: Slot, settings: Settings) -> Finding:
+    try:
+        found = await examine(slot, settings.monero_network)
+    except EscrowError as error:
+        return _error(slot.name, error)
+    finally:
+        await slot.rpc.aclose()
+    version = f"Monero {found.probed.at_least} or newer"
+    if found.open_address is not None:
+        return Finding(Level.WARNING, slot.name, f"{version}; it has a wallet open at the moment")
+    return Finding(Level.OK, slot.name, version)
+
+
+async def _daemon(settings: Settings) -> list[Finding]:
+    name = "daemon"
+    if settings.monero_daemon_url is None:
+        hint = "Set MONERO_DAEMON_URL to your own monerod. Until then escrows are set up, and deposits wait."
+        return [Finding(Level.WARNING, name, "none is configured", hint)]
+    daemon = DaemonClient(settings.monero_daemon_url)
+    try:
+        info = await daemon.get_info()
+        tip = await daemon.get_last_block_header()
+    except EscrowError as error:
+        return [_error(name, error)]
+    finally:
+        await daemon.aclose()
+    if info.network is not settings.monero_network:
+        hint = "Correct MONERO_NETWORK or MONERO_DAEMON_URL."
+        return [Finding(Level.ERROR, name, f"serves {info.network}, not {settings.monero_network}", hint)]
+    if not info.synchronized:
+        hint = "Wait: deposits and payouts wait for it too."
+        return [Finding(Level.WARNING, name, f"is at block {info.height} of {info.target_height}", hint)]
+    findings = [Finding(Level.OK, name, f"synchronised at block {info.height}")]
+    ahead = tip.timestamp_seconds - time.time()
+    if ahead > _MOST_CLOCK_DIFFERENCE_SECONDS:
+        findings.append(Finding(Level.ERROR, "clock", "is hours behind the chain's", "Set the machine's clock (NTP)."))
+    return findings
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.server_host}:{settings.server_port}"
+    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.server_host, settings.server_port))
+        except OSError:
+            hint = "Fine if that is this service; otherwise stop the other program or set SERVER_PORT."
+            return Finding(Level.WARNING, "port", f"{where} is taken", hint)
+    return Finding(Level.OK, "port", f"{where} is free")
+
+
+def _wallet_dir(settings: Settings) -> list[Finding]:
+    folder = settings.wallet_dir
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        hint = "Make it, or correct WALLET_DIR; it is the processes' --wallet-dir."
+        return [Finding(Level.ERROR, "WALLET_DIR", f"{folder} is no folder", hint)]
+    if folder.stat().st_mode & 0o077:
+        return [Finding(Level.WARNING, "WALLET_DIR", f"{folder} may be read by others", f"chmod 700 {folder}")]
+    return [Finding(Level.OK, "WALLET_DIR", str(folder))]
+
+
+def _error(what: str, error: EscrowError) -> Finding:
+    return Finding(Level.ERROR, what, error.message, error.what_to_do)

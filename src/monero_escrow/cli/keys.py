@@ -1,0 +1,121 @@
+"""`monero-escrow keys`: API keys, shown once when made."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from monero_escrow.cli.database import in_database, when
+from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.store.records import ApiKeyRecord, Scope
+from monero_escrow.store.store import Transaction
+
+keys_app = App(name="keys", help="Make, list and revoke API keys.")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DAY_SECONDS = 86_400
+
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a script.")]
+
+
+@keys_app.command
+def create(
+    *,
+    scope: Scope,
+    shop: str | None = None,
+    name: str | None = None,
+    days: Annotated[float | None, Parameter(help="How long the key is valid; without it, until revoked.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Make a key and show it, this once.
+
+    Parameters
+    ----------
+    scope
+        What it may do: shop (orders of one shop), arbiter (rulings), operator (look at everything).
+    shop
+        The shop it belongs to; needed for scope shop.
+    name
+        What it is for, as `keys list` and the history show it.
+    """
+    if (scope is Scope.SHOP) != (shop is not None):
+        raise InvalidInputError(
+            "A shop key needs --shop, and no other key has one.", what_to_do="See `keys create --help`."
+        )
+    for text in (shop, name):
+        if text is not None and not _NAME.fullmatch(text):
+            raise InvalidInputError(
+                "Shop and name are 1 to 64 letters, digits and . _ -.", what_to_do="Choose another."
+            )
+    if days is not None and days <= 0:
+        raise InvalidInputError(
+            "--days must be more than 0.", what_to_do="Leave it out for a key that does not expire."
+        )
+    now = time.time()
+    expires_at = None if days is None else now + days * _DAY_SECONDS
+
+    def make(tx: Transaction) -> tuple[ApiKeyRecord, str]:
+        record, key = tx.keys.create(scope, shop, name or shop or scope.value, now, expires_at)
+        tx.audit.add(
+            "command line", "key_created", now, detail={"key_id": record.id, "scope": scope.value, "shop": shop}
+        )
+        return record, key
+
+    record, key = in_database(make, writes=True)
+    if json_output:
+        print(json.dumps({"id": record.id, "scope": record.scope, "shop": record.shop_id, "key": key}))
+    else:
+        print(key)
+        Console(stderr=True).print(f"Key {record.id} ({record.scope}). It is shown only this once: keep it safe.")
+
+
+@keys_app.command(name="list")
+def list_keys(*, json_output: Json = False) -> None:
+    """Show every key's id, scope and dates; never a key itself."""
+    keys = in_database(lambda tx: tx.keys.all())
+    if json_output:
+        rows = [
+            {
+                "id": key.id,
+                "scope": key.scope,
+                "shop": key.shop_id,
+                "name": key.name,
+                "created_at": when(key.created_at),
+                "expires_at": when(key.expires_at),
+                "revoked_at": when(key.revoked_at),
+            }
+            for key in keys
+        ]
+        print(json.dumps(rows))
+        return
+    table = Table("id", "scope", "shop", "name", "created", "expires", "revoked")
+    for key in keys:
+        table.add_row(
+            key.id,
+            key.scope,
+            key.shop_id or "",
+            key.name,
+            when(key.created_at),
+            when(key.expires_at),
+            when(key.revoked_at),
+        )
+    Console().print(table)
+
+
+@keys_app.command
+def revoke(key_id: str) -> None:
+    """Make a key worthless, at once."""
+    now = time.time()
+
+    def end(tx: Transaction) -> None:
+        tx.keys.revoke(key_id, now)
+        tx.audit.add("command line", "key_revoked", now, detail={"key_id": key_id})
+
+    in_database(end, writes=True)
+    print(f"Key {key_id} opens nothing any more.")

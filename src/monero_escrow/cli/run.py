@@ -1,0 +1,29 @@
+"""`monero-escrow serve` and `monero-escrow demo`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from monero_escrow.config import load_settings
+from monero_escrow.service import serve as run_service
+from monero_escrow.telemetry.logging import configure_logging
+
+
+def serve() -> None:
+    """Run the service: HTTP API, set-ups, deposits, payouts. Settings come from the environment (see doctor)."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    asyncio.run(run_service(settings))
+
+
+def demo(*, keep: bool = False) -> int:
+    """Take three orders through on a private chain: released, refunded, and disputed and ruled.
+
+    Parameters
+    ----------
+    keep
+        Add a fourth order, left in dispute, and leave everything running until Ctrl-C.
+    """
+    from monero_escrow.demo.run import run_demo
+
+    return run_demo(keep=keep)

@@ -1,0 +1,226 @@
+"""Every setting, with its unit and default; `docs/configuration.md` is generated from this class.
+
+Read from the environment, from `.env` in the working directory, and from a file named by `MONERO_ESCROW_CONFIG` (same
+syntax as `.env`). The environment wins. Secrets are given by file where possible and are hidden from every repr.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from monero_escrow.core.address import Network
+from monero_escrow.core.errors import EscrowError
+
+KEY_BYTES = 32
+SLOTS_PER_TRIO = 3
+
+
+class SettingsError(EscrowError):
+    """The settings cannot be used; the message names each one that is wrong."""
+
+    code = "settings"
+    what_to_do = "Correct them (docs/configuration.md lists all), then run `monero-escrow doctor`."
+
+
+class Settings(BaseSettings):
+    """All settings. Durations are seconds, amounts piconero, depths blocks."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    monero_rpc_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="The wallet-rpc processes, comma-separated. The first serves buyers, the second vendors, the third "
+        "arbiters, the fourth buyers again. At least three.",
+    )
+    monero_rpc_login: SecretStr | None = Field(
+        default=None, description="Digest login of all of them, as user:password, if they want one."
+    )
+    monero_network: Network = Field(
+        default=Network.STAGENET,
+        description="mainnet, stagenet, testnet, or regtest (a private chain; it carries mainnet's prefixes).",
+    )
+    monero_daemon_url: str | None = Field(
+        default=None,
+        description="The monerod that says what is on the chain. Without it escrows are set up, and deposits wait.",
+    )
+    monero_restore_height: int = Field(
+        default=0,
+        ge=0,
+        description="Block from which new wallets look for deposits when there is no daemon to ask for the height.",
+    )
+    db_encryption_key: SecretStr | None = Field(
+        default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
+    )
+    db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
+    data_dir: Path = Field(default=Path("data"), description="Folder of the database.")
+    wallet_dir: Path | None = Field(
+        default=None,
+        description="The wallet processes' --wallet-dir, if this machine can see it (for `doctor`). The service itself "
+        "only names files.",
+    )
+    server_host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
+    server_port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API.")
+
+    deposit_confirmations: int = Field(
+        default=10, ge=1, le=720, description="Blocks a deposit must be deep to count; Monero unlocks coins at 10."
+    )
+    payout_confirmations: int = Field(
+        default=10, ge=1, le=720, description="Blocks a payout must be deep to be settled."
+    )
+    deposit_window_seconds: float = Field(
+        default=86_400, gt=0, le=31_536_000, description="Time a buyer has to pay, unless the order says otherwise."
+    )
+    dust_piconero: int = Field(
+        default=1_000_000_000, ge=0, description="An output of at most this much is dust: shown, never counted."
+    )
+    most_fee_piconero: int = Field(
+        default=100_000_000_000, gt=0, description="A payout whose network fee is higher is not signed."
+    )
+    fee_priority: Literal[1, 2, 3, 4] = Field(
+        default=1, description="Monero's fee level of payouts, 1 (lowest) to 4; 1 is mined in the next blocks."
+    )
+    late_coins: Literal["refund", "ask"] = Field(
+        default="refund",
+        description="Coins that come after an escrow closed: go back to the buyer by themselves, or wait for the shop.",
+    )
+
+    chain_poll_seconds: float = Field(default=5, gt=0, le=3600, description="How often the daemon is asked for news.")
+    deposit_poll_seconds: float = Field(
+        default=600, gt=0, description="How often an escrow is looked at when no new block came."
+    )
+    watch_after_days: float = Field(
+        default=30, ge=0, description="How long a closed escrow's address is watched for late coins."
+    )
+    lease_wait_seconds: float = Field(
+        default=600, gt=0, description="How long work waits for a free slot before it is tried again later."
+    )
+    quarantine_seconds: float = Field(
+        default=960,
+        ge=0,
+        description="How long a slot rests after a call to it was given up on: longer than any call may run.",
+    )
+    request_wait_seconds: float = Field(
+        default=120, gt=0, le=3600, description="How long init-escrow waits for the address before it answers 202."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="Log lines for people or for programs.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @field_validator("monero_rpc_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(url.strip().rstrip("/") for url in value.split(",") if url.strip())
+        return value
+
+    @field_validator("monero_rpc_urls")
+    @classmethod
+    def _check_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if "@" in url:
+                raise ValueError("logins do not belong into URLs: use MONERO_RPC_LOGIN")
+            if not _is_base_url(url):
+                raise ValueError(f"{url} is not of the form http://HOST:PORT")
+        places = [_place(url) for url in urls]
+        twice = sorted({url for url, place in zip(urls, places, strict=True) if places.count(place) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is listed twice: each process serves one slot")
+        if 0 < len(urls) < SLOTS_PER_TRIO:
+            raise ValueError(f"an escrow needs three processes (buyer, vendor, arbiter), and {len(urls)} are listed")
+        return urls
+
+    @field_validator("monero_daemon_url")
+    @classmethod
+    def _check_daemon_url(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        if "@" in url:
+            raise ValueError("a login does not belong into the URL; give the daemon a restricted RPC port without one")
+        if not _is_base_url(url.rstrip("/")):
+            raise ValueError("is not of the form http://HOST:PORT")
+        return url.rstrip("/")
+
+    @field_validator("monero_rpc_login")
+    @classmethod
+    def _check_login(cls, login: SecretStr | None) -> SecretStr | None:
+        if login is not None and ":" not in login.get_secret_value():
+            raise ValueError("must be user:password")
+        return login
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.db_encryption_key is not None and self.db_encryption_key_file is not None:
+            raise ValueError("set DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both")
+        return self
+
+    def master_key(self) -> bytes:
+        """The 32 bytes of the database key. Raises SettingsError when there is none, or it is none."""
+        if self.db_encryption_key_file is not None:
+            try:
+                text = self.db_encryption_key_file.read_text("ascii", errors="replace").strip()
+            except OSError as error:
+                raise SettingsError(f"DB_ENCRYPTION_KEY_FILE cannot be read: {error.strerror}.") from None
+        elif self.db_encryption_key is not None:
+            text = self.db_encryption_key.get_secret_value().strip()
+        else:
+            raise SettingsError(
+                "DB_ENCRYPTION_KEY is not set: the database is never written in the clear.",
+                what_to_do="Make a key once with `openssl rand -hex 32`, keep a copy in a safe place, and set it.",
+            )
+        return _parse_key(text)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLCipher file."""
+        return self.data_dir / "escrow.db"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from environment and files. Raises SettingsError, which names what is wrong and shows no value."""
+    files = [".env", *filter(None, [os.environ.get("MONERO_ESCROW_CONFIG")])]
+    try:
+        return Settings(_env_file=files, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(" ".join(_sentence(dict(problem)) for problem in error.errors())) from None
+
+
+def _sentence(problem: dict[str, object]) -> str:
+    where = problem["loc"]
+    name = str(where[0]).upper() if isinstance(where, tuple) and where else "Settings"
+    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}."
+
+
+def _parse_key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SettingsError(
+            "The database key is not 256 bits: 64 hex digits, or base64 of 32 bytes, are wanted.",
+            what_to_do="Make one with `openssl rand -hex 32`.",
+        )
+    return key
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether this is http(s)://HOST:PORT and nothing else."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        return False
+    return named and parts.scheme in ("http", "https") and not (parts.path or parts.query or parts.fragment)
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    """Where a URL leads: one process, however the URL is spelt."""
+    parts = urlsplit(url)
+    return parts.hostname, parts.port

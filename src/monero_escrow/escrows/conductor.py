@@ -1,0 +1,145 @@
+"""The conductor: sees to it that every escrow is advanced when it is due, one caller at a time, and none is forgotten.
+
+It holds no truth: what is due stands in the database, so a restart goes on where it was. A block wakes the escrows that
+wait for the chain. A step that fails is tried again after a growing pause, and the reason stays on the escrow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.life_cycle import State
+from monero_escrow.escrows.advance import advance
+from monero_escrow.escrows.context import Context
+from monero_escrow.store.records import EscrowRecord
+
+log = structlog.get_logger(__name__)
+
+_WOKEN_BY_A_BLOCK = frozenset({State.AWAITING_DEPOSIT, State.SHORT})
+_MOST_AT_ONCE = 64
+_LONGEST_IDLE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class Conductor:
+    """Runs the service's own part of every escrow. Use `run()` as one task and cancel it to stop."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = replace(ctx, nudge=self.nudge)
+        self._nudged = asyncio.Event()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def nudge(self) -> None:
+        """There may be something to do at once."""
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Until cancelled; cancellation ends the work under way, which the next start takes up again."""
+        chain_watch = asyncio.create_task(self._watch_chain())
+        try:
+            while True:
+                self._nudged.clear()
+                await self._start_due()
+                await self._idle()
+        finally:
+            tasks = [chain_watch, *self._running.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def wait_while(self, escrow_id: str, state: State, seconds: float) -> None:
+        """Return as soon as the escrow has left `state`, or after so many seconds."""
+        moved = asyncio.Event()
+        self._listeners[escrow_id].add(moved)
+        try:
+            async with asyncio.timeout(seconds):
+                while await self._state(escrow_id) is state:
+                    await moved.wait()
+                    moved.clear()
+        except TimeoutError:
+            return
+        finally:
+            self._listeners[escrow_id].discard(moved)
+            if not self._listeners[escrow_id]:
+                del self._listeners[escrow_id]
+
+    async def _state(self, escrow_id: str) -> State:
+        return (await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))).state
+
+    async def _start_due(self) -> None:
+        room = _MOST_AT_ONCE - len(self._running)
+        if room <= 0:
+            return
+        now = self.ctx.clock.now()
+        busy = frozenset(self._running)
+        for escrow_id in await self.ctx.store.read(lambda tx: tx.escrows.due(now, room, busy)):
+            task = asyncio.create_task(self._advance(escrow_id))
+            self._running[escrow_id] = task
+            task.add_done_callback(partial(self._ended, escrow_id))
+
+    def _ended(self, escrow_id: str, _task: asyncio.Task[None]) -> None:
+        self._running.pop(escrow_id, None)
+        for listener in self._listeners.get(escrow_id, ()):
+            listener.set()
+        self.nudge()
+
+    async def _idle(self) -> None:
+        """Wait for a nudge, or until the next escrow is due."""
+        busy = frozenset(self._running)
+        next_due = await self.ctx.store.read(lambda tx: tx.escrows.next_due_at(busy))
+        seconds = _LONGEST_IDLE_SECONDS
+        if next_due is not None and len(self._running) < _MOST_AT_ONCE:
+            seconds = min(seconds, max(0.0, next_due - self.ctx.clock.now()))
+        timer = asyncio.create_task(self.ctx.clock.sleep(seconds))
+        nudged = asyncio.create_task(self._nudged.wait())
+        try:
+            await asyncio.wait([timer, nudged], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            nudged.cancel()
+
+    async def _advance(self, escrow_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(escrow_id=escrow_id):
+            escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
+            try:
+                await advance(self.ctx, escrow)
+            except EscrowError as error:
+                await self._try_again_later(escrow, error.code, error.message)
+            except Exception as error:  # a fault of ours must not stop the other escrows
+                log.exception("advance_failed")
+                await self._try_again_later(escrow, "internal", f"Internal error: {type(error).__name__}.")
+
+    async def _try_again_later(self, escrow: EscrowRecord, code: str, trouble: str) -> None:
+        """Keep the reason, and wait longer each time."""
+        pause = min(_FIRST_PAUSE_SECONDS * 2.0**escrow.failures, _LONGEST_PAUSE_SECONDS)
+        due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
+        log.warning("step_failed", code=code, reason=trouble, failures=failures)
+        await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
+
+    async def _wake_up(self) -> None:
+        now = self.ctx.clock.now()
+        await self.ctx.store.write(lambda tx: tx.escrows.wake(_WOKEN_BY_A_BLOCK, now))
+        self.nudge()
+
+    async def _watch_chain(self) -> None:
+        """A new block wakes the escrows that wait for the chain."""
+        if self.ctx.daemon is None:
+            return
+        tip: str | None = None
+        while True:
+            try:
+                info = await self.ctx.daemon.get_info()
+                if tip is not None and info.top_block_hash != tip:
+                    await self._wake_up()
+                tip = info.top_block_hash
+            except EscrowError as error:
+                log.warning("daemon_silent", reason=error.message)
+            await self.ctx.clock.sleep(self.ctx.settings.chain_poll_seconds)

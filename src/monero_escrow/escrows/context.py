@@ -1,0 +1,96 @@
+"""What every use case works with, and the small things they share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from monero_escrow.clock import Clock
+from monero_escrow.config import Settings
+from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.life_cycle import Event, State, transition
+from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.monero.ports import Daemon, DaemonInfo
+from monero_escrow.store.records import EscrowRecord
+from monero_escrow.store.store import Store, Transaction
+
+SERVICE = "service"
+"""How the audit trail names the service itself."""
+
+
+class DaemonUnavailableError(UnavailableError):
+    """There is no daemon, or none whose word about the chain can be taken."""
+
+    code = "daemon_unavailable"
+    what_to_do = "Check MONERO_DAEMON_URL and that monerod is synchronised; deposits and payouts wait for it."
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The ports a use case acts through. `nudge` tells the conductor that there is something to do at once."""
+
+    settings: Settings
+    store: Store
+    pool: SlotPool
+    daemon: Daemon | None
+    clock: Clock
+    nudge: Callable[[], None] = field(default=lambda: None)
+    entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+
+    async def chain(self) -> tuple[Daemon, DaemonInfo]:
+        """A daemon that is synchronised with the right network, and how it stands.
+
+        Raises DaemonUnavailableError: a daemon that lags would show deposits and payouts that are not, or hide some.
+        """
+        if self.daemon is None:
+            raise DaemonUnavailableError("No daemon is configured.")
+        info = await self.daemon.get_info()
+        if info.network is not self.settings.monero_network:
+            raise DaemonUnavailableError(f"The daemon serves {info.network}, not {self.settings.monero_network}.")
+        if not info.synchronized:
+            raise DaemonUnavailableError(
+                f"The daemon is not synchronised: block {info.height} of {info.target_height}."
+            )
+        return self.daemon, info
+
+
+def new_id() -> str:
+    """A random identifier: 96 bits, 24 hex digits."""
+    return secrets.token_hex(12)
+
+
+def short(text: str) -> str:
+    """An address or txid as logs, audit rows and tables show it."""
+    return text if len(text) <= 12 else f"{text[:6]}…{text[-4:]}"
+
+
+def move(
+    tx: Transaction,
+    escrow: EscrowRecord,
+    event: Event,
+    actor: str,
+    now: float,
+    *,
+    detail: dict[str, object] | None = None,
+    **values: object,
+) -> State:
+    """Take an escrow along the life cycle: new state, audit row and event for the shop, in the caller's transaction.
+
+    `values` are other columns that change with it. Raises WrongStateError.
+    """
+    row = transition(escrow.state, event)
+    tx.escrows.change(escrow.id, expected=escrow.state, now=now, state=row.next_state, **values)
+    tx.audit.add(
+        actor,
+        event.value,
+        now,
+        escrow_id=escrow.id,
+        from_state=escrow.state.value,
+        to_state=row.next_state.value,
+        detail=detail,
+    )
+    data = {"order_id": escrow.order_id, "from_state": escrow.state.value, "state": row.next_state.value}
+    tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{event.value}", {**data, **(detail or {})}, now)
+    return row.next_state

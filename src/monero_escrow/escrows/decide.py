@@ -1,0 +1,225 @@
+"""Decisions: what a shop, an arbiter or the service itself decides about an escrow, each one transaction.
+
+A decision to pay freezes a plan: which outputs, who gets what. From then on nothing can be decided about those
+outputs any more; carrying the plan out is `pay_out.py`. Every decision writes the new state, the audit row, the event
+and the answer to its Idempotency-Key together, or changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from monero_escrow.core import payout as plans
+from monero_escrow.core.deposits import OutputStatus
+from monero_escrow.core.errors import ConflictError, InvalidInputError
+from monero_escrow.core.fees import input_weight
+from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State, transition
+from monero_escrow.core.payout import OutputGroup, PayoutKind, Plan, PlanOutput
+from monero_escrow.escrows.context import SERVICE, Context, move, new_id
+from monero_escrow.escrows.watch_deposits import deposits_of
+from monero_escrow.store.records import EscrowRecord, PayoutState
+from monero_escrow.store.store import Transaction
+
+Decision = Callable[[Transaction], None]
+"""What happens in the transaction; raises to change nothing."""
+
+_LONGEST_REASON = 2_000
+
+
+class DepositsPendingError(ConflictError):
+    """Coins are on their way; deciding now would leave them behind."""
+
+    code = "deposits_pending"
+    what_to_do = "Wait until every deposit has enough confirmations, then decide."
+
+
+class DeadlineError(InvalidInputError):
+    """The new deadline is no extension."""
+
+    code = "deadline_not_later"
+    what_to_do = "Send a deadline that is later than now and than the present one."
+
+
+async def release(ctx: Context, escrow_id: str, actor: str) -> Decision:
+    """The vendor gets the order's amount, the buyer a surplus; of late coins the vendor gets all."""
+    least = await _least_worthwhile(ctx)
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.RELEASE)
+        of_release = plans.release_late if escrow.state in CLOSED_STATES else plans.release
+        decided = of_release(escrow.terms, _groups(tx, escrow, least))
+        _decide(ctx, tx, escrow, Event.RELEASE, decided, actor)
+
+    return decision
+
+
+async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
+    """The buyer gets everything."""
+    least = await _least_worthwhile(ctx)
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.REFUND)
+        if escrow.state in (State.AWAITING_DEPOSIT, State.SHORT):
+            _require_nothing_pending(tx, escrow)
+        kind = PayoutKind.RETURN if escrow.state in CLOSED_STATES else PayoutKind.REFUND
+        decided = plans.refund(escrow.terms, _groups(tx, escrow, least), kind)
+        _decide(ctx, tx, escrow, Event.REFUND, decided, actor)
+
+    return decision
+
+
+async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, vendor_share: int) -> Decision:
+    """The arbiter splits everything by shares of 10,000."""
+    plans.check_ruling(buyer_share, vendor_share)
+    least = await _least_worthwhile(ctx)
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.RULING)
+        decided = plans.ruling(escrow.terms, _groups(tx, escrow, least), buyer_share, vendor_share)
+        _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
+
+    return decision
+
+
+def dispute(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
+    """Buyer and vendor disagree: from now on only the arbiter decides."""
+    text = reason.strip()
+    if not text or len(text) > _LONGEST_REASON or not text.isprintable():
+        raise InvalidInputError(f"A dispute needs a reason of 1 to {_LONGEST_REASON} printable characters.")
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        move(tx, escrow, Event.DISPUTE, actor, ctx.clock.now(), detail={"reason": text})
+
+    return decision
+
+
+def accept_short(ctx: Context, escrow_id: str, actor: str) -> Decision:
+    """The shop takes what came for the whole."""
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.ACCEPT_SHORT)
+        counted = deposits_of(tx, escrow).counted_piconero
+        if counted == 0:
+            raise plans.NothingToPayOutError("Nothing that counts has come, so there is nothing to accept.")
+        move(tx, escrow, Event.ACCEPT_SHORT, actor, ctx.clock.now(), detail={"counted_piconero": str(counted)})
+
+    return decision
+
+
+def extend(ctx: Context, escrow_id: str, actor: str, deadline: float) -> Decision:
+    """A later deadline (seconds since the epoch); an escrow that was short or expired awaits its deposit again."""
+
+    def decision(tx: Transaction) -> None:
+        now = ctx.clock.now()
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.EXTEND)
+        if deadline <= max(now, escrow.deposit_deadline or 0):
+            raise DeadlineError("The new deadline is not later than now and than the present one.")
+        if deadline > now + 31_536_000:
+            raise DeadlineError("The new deadline is more than a year away.")
+        move(tx, escrow, Event.EXTEND, actor, now, deposit_deadline=deadline, due_at=now)
+
+    return decision
+
+
+def cancel(ctx: Context, escrow_id: str, actor: str) -> Decision:
+    """The order is called off, before anything came."""
+
+    def decision(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        transition(escrow.state, Event.CANCEL)
+        deposits = deposits_of(tx, escrow)
+        if deposits.counted_piconero or deposits.pending_piconero:
+            raise ConflictError(
+                "Coins have come for this order already.", what_to_do="Refund them, or wait for the rest."
+            )
+        move(tx, escrow, Event.CANCEL, actor, ctx.clock.now())
+
+    return decision
+
+
+async def return_late_coins(ctx: Context, escrow_id: str) -> None:
+    """Coins that came to a closed escrow go back to the buyer, unless LATE_COINS leaves that to the shop."""
+    if ctx.settings.late_coins == "ask":
+        return
+    least = await _least_worthwhile(ctx)
+
+    def decide(tx: Transaction) -> None:
+        escrow = tx.escrows.get(escrow_id)
+        late = any(output.amount_piconero > least for output in _undecided(tx, escrow))
+        if escrow.state in CLOSED_STATES and late and not _payout_under_way(tx, escrow):
+            decided = plans.refund(escrow.terms, _groups(tx, escrow, least), PayoutKind.RETURN)
+            _decide(ctx, tx, escrow, Event.LATE_COINS_REFUNDED, decided, SERVICE)
+
+    await ctx.store.write(decide)
+
+
+def _undecided(tx: Transaction, escrow: EscrowRecord) -> list[PlanOutput]:
+    """Outputs that no decision names yet. Coins whose time lock ran out join only when nothing else is expected."""
+    spendable = {OutputStatus.COUNTED}
+    if escrow.state in CLOSED_STATES:
+        spendable.add(OutputStatus.RETURNABLE)
+    return [
+        PlanOutput(output.public_key, output.amount_piconero)
+        for output in tx.outputs.of(escrow.id)
+        if output.payout_id is None and output.status in spendable
+    ]
+
+
+def _groups(tx: Transaction, escrow: EscrowRecord, least_piconero: int) -> tuple[OutputGroup, ...]:
+    return plans.group_outputs(_undecided(tx, escrow), least_piconero)
+
+
+def _payout_under_way(tx: Transaction, escrow: EscrowRecord) -> bool:
+    return any(payout.state is not PayoutState.SETTLED for payout in tx.payouts.of(escrow.id))
+
+
+def _require_nothing_pending(tx: Transaction, escrow: EscrowRecord) -> None:
+    if deposits_of(tx, escrow).pending_piconero:
+        raise DepositsPendingError("Further coins are on their way to this escrow.")
+
+
+def _decide(
+    ctx: Context,
+    tx: Transaction,
+    escrow: EscrowRecord,
+    event: Event,
+    decided: Sequence[Plan],
+    actor: str,
+    reason: str | None = None,
+) -> None:
+    """Freeze the plans: their outputs belong to this decision from now on."""
+    now = ctx.clock.now()
+    if _payout_under_way(tx, escrow):
+        raise ConflictError("A payout of this escrow is under way.", what_to_do="Wait until it is settled.")
+    first = len(tx.payouts.of(escrow.id)) + 1
+    for number, plan in enumerate(decided, start=first):
+        payout_id = new_id()
+        tx.payouts.add(payout_id, escrow.id, number, plan, decided_by=actor, reason=reason, now=now)
+        tx.outputs.give_to_payout(escrow.id, [output.public_key for output in plan.outputs], payout_id)
+    move(tx, escrow, event, actor, now, detail=_told(decided), due_at=now, failures=0, trouble=None)
+
+
+def _told(decided: Sequence[Plan]) -> dict[str, object]:
+    """The decision as history and events tell it: gross sums a beneficiary, before the network fee."""
+    shares: Counter[str] = Counter()
+    for plan in decided:
+        shares.update({share.beneficiary.value: share.gross_piconero for share in plan.shares})
+    return {
+        "kind": decided[0].kind.value,
+        "total_piconero": str(sum(plan.total_piconero for plan in decided)),
+        "shares": {who: str(piconero) for who, piconero in shares.items()},
+    }
+
+
+async def _least_worthwhile(ctx: Context) -> int:
+    """The fee that one more input adds, in piconero: an output worth no more than that stays where it is."""
+    daemon, _ = await ctx.chain()
+    estimate = await daemon.get_fee_estimate()
+    return input_weight() * estimate.fees_piconero[ctx.settings.fee_priority - 1]

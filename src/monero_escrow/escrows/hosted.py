@@ -1,0 +1,182 @@
+"""A hosted participant: one whose wallet the service runs, by calling the slot it has leased.
+
+The key exchange and the payouts are fed by messages from three participants; this is one way to make them. An
+outsider who sends theirs over the API would be another. A wallet file is a cache: what is not on the leased slot's
+disk is rebuilt from the participant's key and the stored messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+from monero_escrow.core.address import Network
+from monero_escrow.core.errors import InvariantError, UnavailableError
+from monero_escrow.core.key_exchange import THRESHOLD, Call, Round, WalletReport
+from monero_escrow.core.keys import WalletKeys
+from monero_escrow.core.roles import Role
+from monero_escrow.fleet.pool import Lease
+from monero_escrow.monero.errors import NoWalletOpenError, WalletFileMissingError
+from monero_escrow.monero.ports import WalletRpc
+from monero_escrow.store.records import ParticipantRecord, TrioRecord
+
+T = TypeVar("T")
+
+# Deposits go to the primary address, so one subaddress is all a wallet need look for (0.18.5: 0.6 s a call saved).
+_LOOKAHEAD = 1
+
+
+class WrongWalletOpenError(UnavailableError):
+    """The process has another wallet open than the lease's. It was not touched."""
+
+    code = "wrong_wallet_open"
+    what_to_do = "Make sure that nothing else uses this wallet-rpc process; the work is tried again elsewhere."
+
+
+async def side_by_side(work: Iterable[Awaitable[T]]) -> list[T]:
+    """Run the three wallets' calls at once and let all of them answer before the first error is raised.
+
+    Cancelling the others instead would leave calls without an answer, and slots in quarantine.
+    """
+    answers = await asyncio.gather(*work, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+class HostedWallet:
+    """One wallet on one leased slot. Use as `async with`: it is closed on the way out, whatever happened."""
+
+    def __init__(self, lease: Lease, participant: ParticipantRecord, network: Network) -> None:
+        self.role: Role = participant.role
+        self._lease = lease
+        self._participant = participant
+        self._network = network
+        self._open_address: str | None = None
+
+    async def __aenter__(self) -> HostedWallet:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._open_address is not None and not self._rpc.abandoned:
+            await self.close()
+
+    @property
+    def _rpc(self) -> WalletRpc:
+        """The leased process; raises LeaseLostError when the lease is over."""
+        return self._lease.slot(self.role).rpc
+
+    @property
+    def slot_name(self) -> str:
+        """Which process it is open on, for the journal."""
+        return self._lease.slot(self.role).name
+
+    async def checked(self) -> WalletRpc:
+        """The process, after looking that its open wallet is ours: goes before each call that changes anything."""
+        if await self._rpc.get_address() != self._open_address:
+            self._open_address = None
+            raise WrongWalletOpenError(f"{self.slot_name} has another wallet open.")
+        return self._rpc
+
+    async def make(self, restore_height: int) -> None:
+        """Make the wallet from the participant's stored key, on a process that has none open."""
+        await self._nothing_open()
+        person = self._participant
+        keys = WalletKeys.from_entropy(bytes.fromhex(person.spend_key), self._network)
+        self._open_address = await self._rpc.generate_from_keys(
+            filename=person.filename,
+            password=person.password,
+            address=keys.address,
+            spend_key=keys.private_spend_key_hex,
+            view_key=keys.private_view_key_hex,
+            restore_height=restore_height,
+        )
+        if self._open_address != person.primary_address:
+            raise InvariantError(f"{self.slot_name} made a wallet with another address than its keys have.")
+        abilities = self._lease.slot(self.role).abilities
+        if abilities is not None and abilities.set_subaddress_lookahead:
+            await self._rpc.set_subaddress_lookahead(_LOOKAHEAD, _LOOKAHEAD, person.password)
+
+    async def answer(self, call: Call) -> str:
+        """Make one call of the key exchange: the message it answers with, or in the last round the address."""
+        password = self._participant.password
+        match call.round:
+            case Round.PREPARE:
+                return await self._rpc.prepare_multisig()
+            case Round.MAKE:
+                rpc = await self.checked()  # the call that turns a wallet into multisig for good
+                message = await rpc.make_multisig(call.peer_messages, threshold=THRESHOLD, password=password)
+                self._open_address = await rpc.get_address()
+                return message
+            case Round.EXCHANGE:
+                answer = await self._rpc.exchange_multisig_keys(call.peer_messages, password=password)
+                return answer.message
+            case Round.FINISH:
+                answer = await self._rpc.exchange_multisig_keys(call.peer_messages, password=password)
+                self._open_address = answer.address
+                return answer.address
+
+    async def reopen(self, address: str) -> None:
+        """Open the wallet from its file, and look that it is the one with this address."""
+        if self._open_address is not None:
+            await self.close(store=False)
+        await self._nothing_open()
+        await self._rpc.open_wallet(self._participant.filename, self._participant.password)
+        self._open_address = address
+        await self.checked()
+
+    async def open(self, trio: TrioRecord) -> None:
+        """Open a finished wallet: from its file, or where this slot has none, rebuilt by replay and compared."""
+        address = trio.address or ""
+        try:
+            await self.reopen(address)
+        except WalletFileMissingError:
+            await self.make(trio.restore_height)
+            for call in trio.exchange.replay(self.role):
+                await self.answer(call)
+            if self._open_address != address:
+                raise InvariantError(f"Replay on {self.slot_name} gave another address than the stored one.") from None
+
+    async def report(self) -> WalletReport:
+        """What the open wallet says about itself, for the gate."""
+        status = await self._rpc.is_multisig()
+        return WalletReport(
+            role=self.role,
+            multisig=status.multisig,
+            ready=status.ready,
+            threshold=status.threshold,
+            total=status.total,
+            address=await self._rpc.get_address(),
+            private_view_key=await self._rpc.query_key("view_key"),
+        )
+
+    async def close(self, *, store: bool = True) -> None:
+        """Close the wallet and leave the process with none open."""
+        self._open_address = None
+        await self._rpc.close_wallet(store=store)
+
+    async def _nothing_open(self) -> None:
+        """A process with someone else's wallet open is never touched."""
+        try:
+            await self._rpc.get_address()
+        except NoWalletOpenError:
+            return
+        raise WrongWalletOpenError(f"{self.slot_name} already has a wallet open.")
+
+
+def new_participant(trio_id: str, role: Role, network: Network, entropy: bytes) -> ParticipantRecord:
+    """A participant with keys of our own making: the database knows the wallet before any process does.
+
+    `entropy` is 64 fresh random bytes: 32 for the key, the rest for the password and the file's name.
+    """
+    keys = WalletKeys.from_entropy(entropy[:32], network)
+    return ParticipantRecord(
+        trio_id=trio_id,
+        role=role,
+        filename=f"{role}-{entropy[56:64].hex()}",
+        primary_address=keys.address,
+        password=entropy[32:56].hex(),
+        spend_key=keys.private_spend_key_hex,
+    )

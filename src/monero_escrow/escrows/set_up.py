@@ -1,0 +1,169 @@
+"""From an order to an address: three fresh wallets become one 2-of-3 multisig.
+
+    lease a trio → keys stored → wallets made → prepare → make → exchange → exchange → gate → address recorded
+
+The three wallets work side by side in every round. What a round made is stored, sealed, before the next one depends
+on it. No address exists for anyone until three reopened wallets vouch for it. The slots go back at the address, or at
+any failure: an attempt that fails is abandoned, and the next one starts with fresh wallets, as long as no address was
+shown.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from monero_escrow.core.address import parse_address
+from monero_escrow.core.key_exchange import Call, KeyExchange, Round, pass_gate
+from monero_escrow.core.life_cycle import Event, State
+from monero_escrow.core.roles import ROLES, TRIO, Role
+from monero_escrow.escrows.context import SERVICE, Context, move, new_id, short
+from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_side
+from monero_escrow.escrows.watch_deposits import look_while_awaiting
+from monero_escrow.fleet.pool import Lease
+from monero_escrow.store.records import ParticipantRecord
+from monero_escrow.store.store import Transaction
+from monero_escrow.store.trail_tables import OK
+
+# A reorganisation may move the chain's tip back; wallets look this much further back than the height they were made at.
+_REORGANISATION_BLOCKS = 20
+
+
+async def set_up(ctx: Context, escrow_id: str) -> None:
+    """Give the escrow its address. Raises whatever kept it from one; the attempt is then history."""
+    work = f"set-up of {escrow_id}"
+    async with ctx.pool.lease(TRIO, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease:
+        attempt = await _begin(ctx, escrow_id)
+        try:
+            await _exchange_and_pass_gate(ctx, lease, attempt)
+        except BaseException as error:
+            trouble = str(error) or type(error).__name__
+            now = ctx.clock.now()
+            await ctx.store.write(lambda tx: tx.trios.abandon(attempt.trio_id, trouble, now))
+            raise
+
+
+class _Attempt:
+    """One try at a set-up: its trio, its wallets, and the journal of its rounds."""
+
+    def __init__(
+        self, escrow_id: str, trio_id: str, restore_height: int, participants: dict[Role, ParticipantRecord]
+    ) -> None:
+        self.escrow_id = escrow_id
+        self.trio_id = trio_id
+        self.restore_height = restore_height
+        self.participants = participants
+        self._open_steps: list[int] = []
+
+    def intend(self, tx: Transaction, name: str, wallets: list[HostedWallet], now: float) -> None:
+        """A row a wallet before the round runs; the rows of the round before are ended with it."""
+        for step in self._open_steps:
+            tx.journal.end(step, OK, now)
+        self._open_steps = [
+            tx.journal.intend(
+                escrow_id=self.escrow_id,
+                subject_id=self.trio_id,
+                name=name,
+                role=wallet.role,
+                slot=wallet.slot_name,
+                now=now,
+            )
+            for wallet in wallets
+        ]
+
+
+async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
+    """Store the three wallets' keys, sealed, before any process hears of them."""
+    height = (await ctx.chain())[1].height if ctx.daemon is not None else None
+    restore_height = ctx.settings.monero_restore_height if height is None else max(0, height - _REORGANISATION_BLOCKS)
+    trio_id, network = new_id(), ctx.settings.monero_network
+    participants = {role: new_participant(trio_id, role, network, ctx.entropy(64)) for role in ROLES}
+    now = ctx.clock.now()
+
+    def record(tx: Transaction) -> None:
+        tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
+        tx.trios.add(trio_id, escrow_id, restore_height, now)
+        tx.trios.add_hosted(participants.values())
+        tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
+
+    await ctx.store.write(record)
+    return _Attempt(escrow_id, trio_id, restore_height, participants)
+
+
+async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt) -> None:
+    network = ctx.settings.monero_network
+    async with AsyncExitStack() as stack:
+        wallets = {
+            role: await stack.enter_async_context(HostedWallet(lease, participant, network))
+            for role, participant in attempt.participants.items()
+        }
+        await _intend(ctx, attempt, "make wallet", wallets)
+        await side_by_side(wallet.make(attempt.restore_height) for wallet in wallets.values())
+
+        exchange = KeyExchange()
+        while calls := [call for role in wallets if (call := exchange.next_call(role)) is not None]:
+            exchange = await _one_round(ctx, attempt, wallets, exchange, calls)
+
+        await _intend(ctx, attempt, "gate", wallets)
+        await side_by_side(wallet.reopen(exchange.addresses[role]) for role, wallet in wallets.items())
+        reports = await side_by_side(wallet.report() for wallet in wallets.values())
+        address, view_key = pass_gate({report.role: report for report in reports})
+        parse_address(address, network)
+    await _record_address(ctx, attempt, address, view_key)
+
+
+async def _intend(ctx: Context, attempt: _Attempt, name: str, wallets: dict[Role, HostedWallet]) -> None:
+    now = ctx.clock.now()
+    await ctx.store.write(lambda tx: attempt.intend(tx, name, list(wallets.values()), now))
+
+
+async def _one_round(
+    ctx: Context,
+    attempt: _Attempt,
+    wallets: dict[Role, HostedWallet],
+    exchange: KeyExchange,
+    calls: list[Call],
+) -> KeyExchange:
+    """Every wallet whose turn it is makes its call; the answers are stored before the next round."""
+    this_round = min(call.round for call in calls)
+    calls = [call for call in calls if call.round is this_round]
+    await _intend(ctx, attempt, this_round.name.lower(), {call.role: wallets[call.role] for call in calls})
+    answers = await side_by_side(wallets[call.role].answer(call) for call in calls)
+    made = {call.role: answer for call, answer in zip(calls, answers, strict=True)}
+    if this_round is Round.FINISH:
+        for role, address in made.items():
+            exchange = exchange.with_address(role, address)
+        return exchange
+    for role, message in made.items():
+        exchange = exchange.with_message(role, this_round, message)
+    now = ctx.clock.now()
+    await ctx.store.write(lambda tx: tx.trios.add_messages(attempt.trio_id, this_round, made, now))
+    return exchange
+
+
+async def _record_address(ctx: Context, attempt: _Attempt, address: str, view_key: str) -> None:
+    """From here on the address exists: trio, escrow, audit row and event in one transaction."""
+    now = ctx.clock.now()
+
+    def record(tx: Transaction) -> None:
+        escrow = tx.escrows.get(attempt.escrow_id)
+        attempt.intend(tx, "", [], now)
+        tx.trios.finish(attempt.trio_id, address, view_key, ctx.settings.monero_network, now)
+        if escrow.state is not State.SETTING_UP:
+            return  # cancelled meanwhile: the trio is ready, and nobody is ever told of its address
+        deadline = now + escrow.deposit_window_seconds
+        move(
+            tx,
+            escrow,
+            Event.ADDRESS_READY,
+            SERVICE,
+            now,
+            detail={"address": short(address)},
+            trio_id=attempt.trio_id,
+            deposit_address=address,
+            deposit_deadline=deadline,
+            due_at=look_while_awaiting(ctx, deadline, now),
+            failures=0,
+            trouble=None,
+        )
+
+    await ctx.store.write(record)

@@ -1,0 +1,67 @@
+"""An escrow as its shop, the arbiter and the operator may see it: read in one transaction, nothing decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monero_escrow.core.deposits import Assessment, OutputStatus
+from monero_escrow.core.life_cycle import waits_for
+from monero_escrow.core.money import format_xmr
+from monero_escrow.core.payout import net_payments
+from monero_escrow.escrows.watch_deposits import deposits_of
+from monero_escrow.store.records import AuditRecord, EscrowRecord, OutputRecord, PayoutRecord, PayoutState
+from monero_escrow.store.store import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowView:
+    """Everything there is to show of one escrow."""
+
+    escrow: EscrowRecord
+    deposits: Assessment
+    outputs: tuple[OutputRecord, ...]
+    payouts: tuple[PayoutRecord, ...]
+    history: tuple[AuditRecord, ...]
+    steps: tuple[Mapping[str, Any], ...]
+
+    @property
+    def waits_for(self) -> str:
+        """Whom or what it waits for, and the trouble there is, as a sentence."""
+        held = [payout for payout in self.payouts if payout.state is PayoutState.HELD]
+        if held:
+            return f"A person: payout {held[0].number} was stopped. {held[0].trouble}"
+        if self.escrow.trouble:
+            return f"{waits_for(self.escrow.state)} It is tried again: {self.escrow.trouble}"
+        return waits_for(self.escrow.state)
+
+    @property
+    def payment_uri(self) -> str | None:
+        """Monero's own URI scheme, for QR codes and wallets; None while there is no address."""
+        if self.escrow.deposit_address is None:
+            return None
+        return f"monero:{self.escrow.deposit_address}?tx_amount={format_xmr(self.escrow.terms.amount_piconero)}"
+
+    @property
+    def dust_piconero(self) -> int:
+        """What came in outputs that cannot pay for being moved."""
+        return sum(output.amount_piconero for output in self.outputs if output.status is OutputStatus.DUST)
+
+
+def escrow_view(tx: Transaction, escrow_id: str) -> EscrowView:
+    """Raises NotFoundError."""
+    escrow = tx.escrows.get(escrow_id)
+    return EscrowView(
+        escrow=escrow,
+        deposits=deposits_of(tx, escrow),
+        outputs=tuple(tx.outputs.of(escrow_id)),
+        payouts=tuple(tx.payouts.of(escrow_id)),
+        history=tuple(tx.audit.of(escrow_id)),
+        steps=tuple(tx.journal.of(escrow_id)),
+    )
+
+
+def planned_payments(payout: PayoutRecord) -> dict[str, int]:
+    """What each address receives, net of the fee once it is known (gross before), in piconero."""
+    return {payment.address: payment.amount_piconero for payment in net_payments(payout.plan, payout.fee_piconero or 0)}

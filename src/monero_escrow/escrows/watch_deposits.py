@@ -1,0 +1,156 @@
+"""Look at what came to an escrow's address, and say what it means for the order.
+
+    daemon synchronised → one slot leased → wallet refreshed → outputs recorded → counted → funded, short, expired or
+    wait
+
+A slot is held for the look alone, never while waiting. Each escrow is looked at when a block arrives and every
+`DEPOSIT_POLL_SECONDS`; the three roles' wallets take turns over the escrows, so that no class carries all the looking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monero_escrow.core.deposits import (
+    Assessment,
+    DepositRules,
+    OutputStatus,
+    SeenOutput,
+    assess,
+    event_for,
+    status_of,
+)
+from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.escrows.context import SERVICE, Context, move, short
+from monero_escrow.escrows.hosted import HostedWallet
+from monero_escrow.monero.ports import WalletRpc
+from monero_escrow.store.records import EscrowRecord, OutputRecord
+from monero_escrow.store.store import Transaction
+
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one look found: the outputs on the chain, and the height it looked at."""
+
+    outputs: tuple[SeenOutput, ...]
+    chain_height: int
+
+
+async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
+    """One look at one escrow. Raises DaemonUnavailableError, NoSlotFreeError, or what the wallet answers."""
+    _, info = await ctx.chain()
+    trio = await ctx.store.read(lambda tx: tx.trios.get(escrow.trio_id or ""))
+    role, work = _whose_turn(escrow.id), f"deposits of {escrow.id}"
+    async with (
+        ctx.pool.lease(frozenset({role}), work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
+        HostedWallet(lease, trio.participants[role], ctx.settings.monero_network) as wallet,
+    ):
+        await wallet.open(trio)
+        rpc = await wallet.checked()
+        await rpc.refresh()
+        sighting = Sighting(await _outputs_on_chain(rpc), info.height)
+    await ctx.store.write(lambda tx: _record(ctx, tx, escrow, sighting))
+
+
+async def _outputs_on_chain(rpc: WalletRpc) -> tuple[SeenOutput, ...]:
+    """The wallet's outputs, with the unlock_time that only the list of transfers tells."""
+    unlock_times = {transfer.txid: transfer.unlock_time for transfer in await rpc.get_transfers()}
+    return tuple(
+        SeenOutput(
+            public_key=output.public_key,
+            txid=output.txid,
+            amount_piconero=output.amount_piconero,
+            height=output.block_height,
+            unlock_time=unlock_times.get(output.txid, 0),
+            unlocked=output.unlocked,
+        )
+        for output in await rpc.incoming_transfers()
+    )
+
+
+def _record(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sighting: Sighting) -> None:
+    """Write down what was seen, and take the escrow along its life cycle if that is what it means."""
+    now = ctx.clock.now()
+    escrow = tx.escrows.get(looked_at.id)
+    rules = DepositRules(ctx.settings.deposit_confirmations, ctx.settings.dust_piconero)
+    _record_outputs(tx, escrow, sighting, rules, now)
+    tx.escrows.looked_at(looked_at, next_look(ctx, escrow, now))
+    if escrow.state is State.AWAITING_DEPOSIT:
+        deposits = deposits_of(tx, escrow)
+        event = event_for(deposits, deadline_passed=now >= (escrow.deposit_deadline or now))
+        if event is not None:
+            move(tx, escrow, event, SERVICE, now, detail={"counted_piconero": str(deposits.counted_piconero)})
+
+
+def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, rules: DepositRules, now: float) -> None:
+    known = {output.public_key: output for output in tx.outputs.of(escrow.id)}
+    for seen in sighting.outputs:
+        status = status_of(seen, sighting.chain_height, rules)
+        before = known.pop(seen.public_key, None)
+        if before is None:
+            tx.outputs.add(
+                OutputRecord(
+                    escrow_id=escrow.id,
+                    public_key=seen.public_key,
+                    txid=seen.txid,
+                    amount_piconero=seen.amount_piconero,
+                    height=seen.height,
+                    unlock_time=seen.unlock_time,
+                    status=status,
+                    key_image=None,
+                    payout_id=None,
+                    seen_at=now,
+                )
+            )
+            _tell(tx, escrow, "deposit_seen", seen, status, now)
+        elif before.payout_id is None and (before.status, before.height) != (status, seen.height):
+            tx.outputs.change(escrow.id, seen.public_key, status=status, height=seen.height)
+            if before.status is not status:
+                _tell(tx, escrow, f"deposit_{status}", seen, status, now)
+    for vanished in known.values():
+        if vanished.payout_id is None:
+            tx.outputs.forget(escrow.id, vanished.public_key)
+            detail = {"txid": short(vanished.txid), "amount_piconero": str(vanished.amount_piconero)}
+            tx.audit.add(SERVICE, "deposit_vanished", now, escrow_id=escrow.id, detail=detail)
+            tx.outbox.add(escrow.shop_id, escrow.id, "escrow.deposit_vanished", detail, now)
+
+
+def _tell(
+    tx: Transaction, escrow: EscrowRecord, action: str, seen: SeenOutput, status: OutputStatus, now: float
+) -> None:
+    """Audit row and event; a flood of dust is counted in the outputs and told of nowhere else."""
+    if status is OutputStatus.DUST:
+        return
+    detail = {"txid": short(seen.txid), "amount_piconero": str(seen.amount_piconero), "status": status.value}
+    tx.audit.add(SERVICE, action, now, escrow_id=escrow.id, detail=detail)
+    data = {**detail, "txid": seen.txid, "order_id": escrow.order_id}
+    tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{action}", data, now)
+
+
+def deposits_of(tx: Transaction, escrow: EscrowRecord) -> Assessment:
+    """What the escrow's undecided outputs add up to, beside the order's amount."""
+    outputs = (output for output in tx.outputs.of(escrow.id) if output.payout_id is None)
+    return assess(escrow.terms.amount_piconero, ((output.status, output.amount_piconero) for output in outputs))
+
+
+def next_look(ctx: Context, escrow: EscrowRecord, now: float) -> float | None:
+    """When to look again by the clock: not later than the deadline; a closed escrow only for so many days."""
+    settings = ctx.settings
+    if escrow.state in CLOSED_STATES and now > escrow.updated_at + settings.watch_after_days * _DAY_SECONDS:
+        return None
+    if escrow.state is State.AWAITING_DEPOSIT:
+        return look_while_awaiting(ctx, escrow.deposit_deadline or now, now)
+    return now + settings.deposit_poll_seconds
+
+
+def look_while_awaiting(ctx: Context, deadline: float, now: float) -> float:
+    """When to look again at an escrow that awaits its deposit: at the deadline at the latest."""
+    settings = ctx.settings
+    return min(now + settings.deposit_poll_seconds, max(deadline, now + settings.chain_poll_seconds))
+
+
+def _whose_turn(escrow_id: str) -> Role:
+    return ROLES[int(escrow_id[-8:], 16) % len(ROLES)]

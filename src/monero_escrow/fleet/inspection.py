@@ -1,0 +1,107 @@
+"""Look at a process before it is used: is it there, new enough, of our network, free of other people's wallets?
+
+Nothing of anybody else's is touched, and nothing is written. A wallet of our own that an earlier run left open is
+closed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from monero_escrow.core.address import Network
+from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.keys import WalletKeys
+from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError
+from monero_escrow.monero.versions import LEAST_FOR_MAINNET, LEAST_SUPPORTED, ProbedVersion, probe_version
+
+KnowsWallet = Callable[[str], Awaitable[bool]]
+"""Whether a wallet with this primary address is one of the service's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a process was found to be, and the primary address of the wallet it has open, if any."""
+
+    probed: ProbedVersion
+    open_address: str | None
+
+
+class SlotUnusableError(EscrowError):
+    """The process cannot serve as a slot. It was left as it was."""
+
+    code = "slot_unusable"
+
+
+async def examine(slot: Slot, network: Network) -> Examination:
+    """Look and touch nothing, so also while somebody works. Raises SlotUnusableError, or what the connection says."""
+    probed = await probe_version(slot.rpc)
+    least = LEAST_FOR_MAINNET if network is Network.MAINNET else LEAST_SUPPORTED
+    if probed.at_least < least:
+        raise SlotUnusableError(
+            f"{slot.name} is older than Monero {least}.",
+            what_to_do=f"Install Monero {least} or newer (scripts/get-monero fetches it) and restart the process.",
+        )
+    try:
+        open_address = await slot.rpc.get_address()
+    except NoWalletOpenError:
+        open_address = None
+        await _check_network(slot, network)
+    return Examination(probed, open_address)
+
+
+async def inspect(slot: Slot, network: Network, knows_wallet: KnowsWallet) -> None:
+    """Examine a slot nobody holds and make it ready: no wallet open, nothing running by itself."""
+    found = await examine(slot, network)
+    if found.open_address is not None:
+        if not await knows_wallet(found.open_address):
+            raise SlotUnusableError(
+                f"{slot.name} has a wallet open that is not this service's. It was not touched.",
+                what_to_do="Give the service processes of its own: one application a wallet-rpc process.",
+            )
+        await slot.rpc.close_wallet()
+        await _check_network(slot, network)
+    await slot.rpc.auto_refresh(False)  # it would run on the one thread, in the middle of our calls
+    slot.abilities = found.probed.abilities
+
+
+async def _check_network(slot: Slot, network: Network) -> None:
+    """Ask for a wallet that cannot be: the address is read before the keys, which are none, so nothing is made.
+
+    Source: on_generate_from_keys in Monero's src/wallet/wallet_rpc_server.cpp; tests/conformance pins it.
+    """
+    address = WalletKeys.from_entropy(secrets.token_bytes(32), network).address
+    try:
+        await slot.rpc.generate_from_keys(
+            filename=f"probe-{secrets.token_hex(8)}",
+            password="",
+            address=address,
+            spend_key="",
+            view_key="00",
+            restore_height=0,
+        )
+    except WrongAddressError:
+        raise SlotUnusableError(
+            f"{slot.name} does not serve {network}.",
+            what_to_do="Start the process with the flag of MONERO_NETWORK, or correct MONERO_NETWORK.",
+        ) from None
+    except MoneroRpcError as error:
+        if error.rpc_code != _REFUSED_KEYS:
+            raise
+
+
+_REFUSED_KEYS = -1
+
+
+async def inspect_all(slots: Iterable[Slot], pool: SlotPool, network: Network, knows_wallet: KnowsWallet) -> None:
+    """Look at slots that nobody holds: a bad one is not used, one that was bad and is good again comes back."""
+    for slot in slots:
+        try:
+            await inspect(slot, network, knows_wallet)
+        except EscrowError as error:
+            pool.mark_sick(slot, f"{error.message} {error.what_to_do}")
+        else:
+            pool.mark_well(slot)

@@ -1,0 +1,45 @@
+"""A slot: one wallet-rpc process of one role class, and why it can or cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from monero_escrow.core.roles import Role
+from monero_escrow.monero.ports import WalletRpc
+from monero_escrow.monero.versions import Abilities
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One process. `sick` is the reason why it is not used at all; `rests_until` is on the monotonic clock."""
+
+    index: int
+    role: Role
+    rpc: WalletRpc = field(repr=False)
+    abilities: Abilities | None = field(default=None, repr=False)
+    fence: int = 0
+    sick: str | None = None
+    rests_until: float = 0.0
+    resting_because: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How logs and people call it: "buyer@127.0.0.1:18082"."""
+        return f"{self.role}@{urlsplit(self.rpc.url).netloc}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """leased + free + sick = total, always. A resting slot counts as sick."""
+
+    total: int
+    free: int
+    leased: int
+    sick: int
+    free_by_role: dict[Role, int]
+
+    @property
+    def set_ups_possible(self) -> int:
+        """How many trios could be leased this moment."""
+        return min(self.free_by_role.values(), default=0)

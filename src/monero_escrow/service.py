@@ -1,0 +1,147 @@
+"""The service put together: settings → database, slots, daemon, conductor, HTTP API.
+
+Everything that runs is started here and stopped here, in the opposite order, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from monero_escrow.clock import Clock, SystemClock
+from monero_escrow.config import Settings
+from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.roles import role_of_slot
+from monero_escrow.escrows.conductor import Conductor
+from monero_escrow.escrows.context import Context
+from monero_escrow.fleet.inspection import inspect_all
+from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.daemon import DaemonClient
+from monero_escrow.monero.rpc import Credentials
+from monero_escrow.monero.wallet_rpc import WalletRpcClient
+from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.web.app import create_app
+
+log = structlog.get_logger(__name__)
+
+_SICK_LOOK_SECONDS = 15.0
+
+
+class AlreadyRunningError(EscrowError):
+    """Another copy of the service uses this database."""
+
+    code = "already_running"
+    what_to_do = "Stop the other one, or give this one a DATA_DIR of its own."
+
+
+class PortTakenError(EscrowError):
+    """The HTTP API cannot listen on its port."""
+
+    code = "port_taken"
+    what_to_do = "Stop the program that listens there, or set SERVER_PORT to another one."
+
+
+def open_store(settings: Settings) -> SqlStore:
+    """The service's database, made or brought up to date. Raises what is wrong with it."""
+    return open_sqlcipher(settings.database_path, settings.master_key(), settings.monero_network)
+
+
+def slots_of(settings: Settings) -> list[Slot]:
+    """One slot a configured URL; which role it serves follows from its position."""
+    login = settings.monero_rpc_login
+    user, _, password = (login.get_secret_value() if login else "").partition(":")
+    credentials = Credentials(user, password) if login else None
+    return [
+        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials))
+        for index, url in enumerate(settings.monero_rpc_urls)
+    ]
+
+
+@contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock: two services on one database would both think that they hold its slots."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(data_dir / "service.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(f"A service already runs on {data_dir}.") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def running_service(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Conductor]:
+    """Everything but the HTTP server: database open, slots looked at, conductor at work."""
+    clock = clock or SystemClock()
+    with only_one(settings.data_dir):
+        store = open_store(settings)
+        pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
+        daemon = DaemonClient(settings.monero_daemon_url) if settings.monero_daemon_url else None
+        conductor = Conductor(Context(settings, store, pool, daemon, clock))
+        background: list[asyncio.Task[None]] = []
+        try:
+            await _look_at_slots(conductor.ctx, pool.slots)
+            background = [
+                asyncio.create_task(conductor.run(), name="conductor"),
+                asyncio.create_task(_look_at_sick_slots(conductor.ctx), name="sick slots"),
+            ]
+            yield conductor
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await pool.aclose()
+            for slot in pool.slots:
+                await slot.rpc.aclose()
+            if daemon is not None:
+                await daemon.aclose()
+            store.close()
+
+
+async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
+    async def knows_wallet(address: str) -> bool:
+        return await ctx.store.read(lambda tx: tx.trios.knows_wallet(address))
+
+    await inspect_all(slots, ctx.pool, ctx.settings.monero_network, knows_wallet)
+    for slot in slots:
+        if slot.sick is not None:
+            log.warning("slot_sick", slot=slot.name, reason=slot.sick)
+    for spare in ctx.pool.leftovers:
+        log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: used only as a spare of its class")
+
+
+async def _look_at_sick_slots(ctx: Context) -> None:
+    while True:
+        await ctx.clock.sleep(_SICK_LOOK_SECONDS)
+        await _look_at_slots(ctx, ctx.pool.sick_slots())
+
+
+async def serve(settings: Settings) -> None:
+    """Run the service until it is told to stop (SIGINT, SIGTERM)."""
+    async with running_service(settings) as conductor:
+        config = uvicorn.Config(
+            create_app(conductor),
+            host=settings.server_host,
+            port=settings.server_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+        server = uvicorn.Server(config)
+        log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
+        try:
+            await server.serve()
+        except SystemExit:  # uvicorn's way of saying that it could not listen
+            raise PortTakenError(f"Port {settings.server_port} of {settings.server_host} is taken.") from None

@@ -1,0 +1,1 @@
+"""The database: schema, migrations, sealing, and one interface that the use cases read and write through."""

@@ -1,0 +1,150 @@
+"""Escrows: making, finding, and moving them through their life cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
+
+from monero_escrow.core.errors import InvariantError, NotFoundError
+from monero_escrow.core.life_cycle import State
+from monero_escrow.core.payout import FeeBearer, Terms
+from monero_escrow.store import schema
+from monero_escrow.store.records import EscrowRecord, PayoutState
+
+_t = schema.escrows
+
+
+class EscrowTable:
+    """The `escrows` table in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, escrow: EscrowRecord) -> None:
+        """A new escrow, without an address yet."""
+        terms = escrow.terms
+        self._connection.execute(
+            insert(_t).values(
+                id=escrow.id,
+                shop_id=escrow.shop_id,
+                order_id=escrow.order_id,
+                request_fingerprint=escrow.request_fingerprint,
+                state=escrow.state,
+                amount_piconero=terms.amount_piconero,
+                buyer_refund_address=terms.buyer_refund_address,
+                vendor_payout_address=terms.vendor_payout_address,
+                fee_bearer=terms.fee_bearer,
+                commission_address=terms.commission_address,
+                commission_parts=terms.commission_parts,
+                deposit_window_seconds=escrow.deposit_window_seconds,
+                due_at=escrow.due_at,
+                failures=0,
+                fence=0,
+                created_at=escrow.created_at,
+                updated_at=escrow.updated_at,
+            )
+        )
+
+    def get(self, escrow_id: str) -> EscrowRecord:
+        """Raises NotFoundError."""
+        row = self._connection.execute(select(_t).where(_t.c.id == escrow_id)).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such escrow.")
+        return _record(row)
+
+    def of_order(self, shop_id: str, order_id: str) -> EscrowRecord | None:
+        """The escrow of a shop's order, if it was begun."""
+        row = self._connection.execute(
+            select(_t).where(_t.c.shop_id == shop_id, _t.c.order_id == order_id)
+        ).one_or_none()
+        return None if row is None else _record(row)
+
+    def page(
+        self, *, shop_id: str | None, states: frozenset[State] | None, before: tuple[float, str] | None, limit: int
+    ) -> list[EscrowRecord]:
+        """Escrows, newest first, from after the (created_at, id) of the last one seen."""
+        query = select(_t).order_by(_t.c.created_at.desc(), _t.c.id.desc()).limit(limit)
+        if shop_id is not None:
+            query = query.where(_t.c.shop_id == shop_id)
+        if states is not None:
+            query = query.where(_t.c.state.in_(states))
+        if before is not None:
+            at, escrow_id = before
+            query = query.where(or_(_t.c.created_at < at, and_(_t.c.created_at == at, _t.c.id < escrow_id)))
+        return [_record(row) for row in self._connection.execute(query)]
+
+    def due(self, now: float, limit: int, busy: frozenset[str]) -> list[str]:
+        """Ids of escrows that are due and nobody is busy with: set-ups and payouts first, then the longest waiting."""
+        mere_look = case((_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), 0), else_=1)
+        query = select(_t.c.id).where(_t.c.due_at <= now, _t.c.id.not_in(busy))
+        return list(self._connection.scalars(query.order_by(mere_look, _t.c.due_at).limit(limit)))
+
+    def next_due_at(self, busy: frozenset[str]) -> float | None:
+        """When the next escrow that nobody is busy with is due."""
+        earliest: float | None = self._connection.scalar(select(func.min(_t.c.due_at)).where(_t.c.id.not_in(busy)))
+        return earliest
+
+    def wake(self, states: frozenset[State], at: float) -> None:
+        """Escrows in these states, or with a payout under way, are due at `at`; those being looked at, once more."""
+        payouts = schema.payouts
+        paying = select(payouts.c.escrow_id).where(payouts.c.state != PayoutState.SETTLED)
+        concerned = or_(_t.c.state.in_(states), _t.c.id.in_(paying))
+        watched = and_(concerned, _t.c.deposit_address.is_not(None), _t.c.due_at.is_not(None))
+        self._connection.execute(update(_t).where(watched).values(due_at=at))
+
+    def looked_at(
+        self, seen: EscrowRecord, due_at: float | None, *, failures: int = 0, trouble: str | None = None
+    ) -> None:
+        """A look at the escrow is over, the next is due then; unless it was woken or moved meanwhile: then at once."""
+        unchanged = (_t.c.updated_at == seen.updated_at, _t.c.due_at.is_not_distinct_from(seen.due_at))
+        values = {"due_at": due_at, "failures": failures, "trouble": trouble}
+        self._connection.execute(update(_t).where(_t.c.id == seen.id, *unchanged).values(**values))
+
+    def counts(self) -> dict[State, int]:
+        """How many escrows are in each state."""
+        query = select(_t.c.state, func.count()).group_by(_t.c.state)
+        return {State(state): count for state, count in self._connection.execute(query)}
+
+    def is_deposit_address(self, address: str) -> bool:
+        """Whether this address is one of the service's own."""
+        found = select(schema.trios.c.id).where(schema.trios.c.address == address)
+        return self._connection.execute(found).first() is not None
+
+    def change(self, escrow_id: str, *, expected: State, now: float, **values: Any) -> None:
+        """Change columns of an escrow that is still in the expected state.
+
+        Raises InvariantError when it is not: whoever read it in this same transaction cannot be wrong about it.
+        """
+        changed = self._connection.execute(
+            update(_t).where(_t.c.id == escrow_id, _t.c.state == expected).values(updated_at=now, **values)
+        )
+        if changed.rowcount != 1:
+            raise InvariantError("The escrow changed its state in the middle of a transaction.")
+
+
+def _record(row: Row[Any]) -> EscrowRecord:
+    return EscrowRecord(
+        id=row.id,
+        shop_id=row.shop_id,
+        order_id=row.order_id,
+        request_fingerprint=row.request_fingerprint,
+        state=State(row.state),
+        terms=Terms(
+            amount_piconero=row.amount_piconero,
+            buyer_refund_address=row.buyer_refund_address,
+            vendor_payout_address=row.vendor_payout_address,
+            fee_bearer=FeeBearer(row.fee_bearer),
+            commission_address=row.commission_address,
+            commission_parts=row.commission_parts,
+        ),
+        deposit_window_seconds=row.deposit_window_seconds,
+        deposit_deadline=row.deposit_deadline,
+        deposit_address=row.deposit_address,
+        trio_id=row.trio_id,
+        due_at=row.due_at,
+        failures=row.failures,
+        trouble=row.trouble,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,199 @@
+"""Outputs that came, the decisions they belong to, and every transaction proposed for each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from monero_escrow.core.deposits import OutputStatus
+from monero_escrow.core.errors import ConflictError, NotFoundError
+from monero_escrow.core.payout import Beneficiary, FeeBearer, PayoutKind, Plan, PlanOutput, Share
+from monero_escrow.core.roles import Role
+from monero_escrow.store import schema
+from monero_escrow.store.records import OutputRecord, PayoutRecord, PayoutState
+from monero_escrow.store.sealing import Sealer
+
+_TXSET, _SIGNED, _RAW = "txset", "signed transaction", "raw transaction"
+_LARGEST_UNLOCK_TIME = 2**63 - 1
+
+
+class OutputTable:
+    """The `outputs` table in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def of(self, escrow_id: str) -> list[OutputRecord]:
+        """Everything that was ever seen at the escrow's address, oldest first."""
+        t = schema.outputs
+        query = select(t).where(t.c.escrow_id == escrow_id).order_by(t.c.height, t.c.public_key)
+        return [_output(row) for row in self._connection.execute(query)]
+
+    def add(self, output: OutputRecord) -> None:
+        """An output that was not known yet. An unlock_time beyond every block and date is kept as the largest there is.
+
+        Monero lets the sender choose any 64-bit number; the column is signed, and a stranger's coin must not stop us.
+        """
+        values = asdict(output) | {"unlock_time": min(output.unlock_time, _LARGEST_UNLOCK_TIME)}
+        self._connection.execute(insert(schema.outputs).values(**values))
+
+    def change(self, escrow_id: str, public_key: str, **values: Any) -> None:
+        """New height, status or key image of a known output."""
+        t = schema.outputs
+        where = (t.c.escrow_id == escrow_id, t.c.public_key == public_key)
+        self._connection.execute(update(t).where(*where).values(**values))
+
+    def forget(self, escrow_id: str, public_key: str) -> None:
+        """An output that fell out of the chain before any decision named it."""
+        t = schema.outputs
+        where = (t.c.escrow_id == escrow_id, t.c.public_key == public_key, t.c.payout_id.is_(None))
+        self._connection.execute(t.delete().where(*where))
+
+    def give_to_payout(self, escrow_id: str, public_keys: Iterable[str], payout_id: str) -> None:
+        """Freeze outputs in a decision. Raises ConflictError if any of them belongs to another one."""
+        wanted = list(public_keys)
+        t = schema.outputs
+        where = (t.c.escrow_id == escrow_id, t.c.public_key.in_(wanted), t.c.payout_id.is_(None))
+        changed = self._connection.execute(update(t).where(*where).values(payout_id=payout_id))
+        if changed.rowcount != len(wanted):
+            raise ConflictError("One of these outputs belongs to another decision.")
+
+
+class PayoutTable:
+    """The `payouts` and `proposals` tables in one transaction."""
+
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self._connection = connection
+        self._sealer = sealer
+
+    def add(
+        self,
+        payout_id: str,
+        escrow_id: str,
+        number: int,
+        plan: Plan,
+        *,
+        decided_by: str,
+        reason: str | None,
+        now: float,
+    ) -> None:
+        """A decision. Its anchor can be no other payout's: the database refuses that."""
+        self._connection.execute(
+            insert(schema.payouts).values(
+                id=payout_id,
+                escrow_id=escrow_id,
+                number=number,
+                kind=plan.kind,
+                state=PayoutState.DECIDED,
+                anchor_public_key=plan.anchor.public_key,
+                plan=_plan_as_json(plan),
+                decided_by=decided_by,
+                reason=reason,
+                decided_at=now,
+            )
+        )
+
+    def of(self, escrow_id: str) -> list[PayoutRecord]:
+        """Every decision about an escrow's coins, the first first."""
+        t = schema.payouts
+        query = select(t).where(t.c.escrow_id == escrow_id).order_by(t.c.number)
+        return [_payout(row) for row in self._connection.execute(query)]
+
+    def get(self, payout_id: str) -> PayoutRecord:
+        """Raises NotFoundError."""
+        row = self._connection.execute(select(schema.payouts).where(schema.payouts.c.id == payout_id)).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such payout.")
+        return _payout(row)
+
+    def change(self, payout_id: str, **values: Any) -> None:
+        """New state, txid, fee or times of a payout."""
+        self._connection.execute(update(schema.payouts).where(schema.payouts.c.id == payout_id).values(**values))
+
+    def add_proposal(self, payout_id: str, txset: str, fee_piconero: int, now: float) -> int:
+        """Keep an unsigned set before anything is signed; its number within the payout."""
+        t = schema.proposals
+        last = self._connection.scalar(select(func.max(t.c.number)).where(t.c.payout_id == payout_id))
+        number = (last or 0) + 1
+        sealed = self._sealer.seal(_TXSET, f"{payout_id}/{number}", txset)
+        self._connection.execute(
+            insert(t).values(
+                payout_id=payout_id, number=number, fee_piconero=fee_piconero, txset_sealed=sealed, proposed_at=now
+            )
+        )
+        return number
+
+    def keep_signed(self, payout_id: str, number: int, blob: str, txid: str, now: float) -> None:
+        """Keep a signed transaction, before it is submitted and for ever."""
+        t = schema.proposals
+        sealed = self._sealer.seal(_SIGNED, f"{payout_id}/{number}", blob)
+        where = (t.c.payout_id == payout_id, t.c.number == number)
+        self._connection.execute(update(t).where(*where).values(signed_sealed=sealed, txid=txid, signed_at=now))
+
+    def signed(self, payout_id: str, txid: str) -> str:
+        """The signed blob of a txid. Raises NotFoundError."""
+        t = schema.proposals
+        row = self._connection.execute(select(t).where(t.c.payout_id == payout_id, t.c.txid == txid)).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no signed transaction with this id.")
+        return self._sealer.open(_SIGNED, f"{payout_id}/{row.number}", row.signed_sealed)
+
+    def keep_raw(self, payout_id: str, raw_hex: str) -> None:
+        """Keep the transaction as the network has it."""
+        self.change(payout_id, raw_transaction_sealed=self._sealer.seal(_RAW, payout_id, raw_hex))
+
+    def raw(self, payout_id: str) -> str | None:
+        """The transaction as the network had it, if it was ever fetched."""
+        sealed = self._connection.scalar(
+            select(schema.payouts.c.raw_transaction_sealed).where(schema.payouts.c.id == payout_id)
+        )
+        return None if sealed is None else self._sealer.open(_RAW, payout_id, sealed)
+
+
+def _output(row: Row[Any]) -> OutputRecord:
+    return OutputRecord(**{**row._mapping, "status": OutputStatus(row.status)})
+
+
+def _payout(row: Row[Any]) -> PayoutRecord:
+    return PayoutRecord(
+        id=row.id,
+        escrow_id=row.escrow_id,
+        number=row.number,
+        state=PayoutState(row.state),
+        plan=_plan_from_json(row.plan),
+        decided_by=row.decided_by,
+        reason=row.reason,
+        fee_piconero=row.fee_piconero,
+        txid=row.txid,
+        mined_height=row.mined_height,
+        trouble=row.trouble,
+        decided_at=row.decided_at,
+        broadcast_at=row.broadcast_at,
+        settled_at=row.settled_at,
+    )
+
+
+def _plan_as_json(plan: Plan) -> Mapping[str, Any]:
+    """Amounts as text: JSON's numbers are not ours to trust with 64 bits."""
+    return {
+        "kind": plan.kind,
+        "outputs": [[output.public_key, str(output.amount_piconero)] for output in plan.outputs],
+        "shares": [[share.beneficiary, share.address, str(share.gross_piconero)] for share in plan.shares],
+        "fee_bearer": plan.fee_bearer,
+        "proposer": plan.proposer,
+        "cosigner": plan.cosigner,
+    }
+
+
+def _plan_from_json(plan: Mapping[str, Any]) -> Plan:
+    return Plan(
+        kind=PayoutKind(plan["kind"]),
+        outputs=tuple(PlanOutput(public_key, int(piconero)) for public_key, piconero in plan["outputs"]),
+        shares=tuple(Share(Beneficiary(who), address, int(piconero)) for who, address, piconero in plan["shares"]),
+        fee_bearer=FeeBearer(plan["fee_bearer"]),
+        proposer=Role(plan["proposer"]),
+        cosigner=Role(plan["cosigner"]),
+    )

@@ -1,0 +1,175 @@
+"""Rows as the use cases see them: frozen values, with secrets hidden from their repr.
+
+Times are seconds since the epoch, amounts are piconero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from monero_escrow.core.deposits import OutputStatus
+from monero_escrow.core.key_exchange import KeyExchange
+from monero_escrow.core.life_cycle import State
+from monero_escrow.core.payout import Plan, Terms
+from monero_escrow.core.roles import Role
+
+
+class TrioState(StrEnum):
+    """Where the set-up of a trio is."""
+
+    MAKING = "making"
+    READY = "ready"
+    ABANDONED = "abandoned"
+
+
+class PayoutState(StrEnum):
+    """How far a payout is. The values are stored: never rename one."""
+
+    DECIDED = "decided"
+    """The plan is fixed and its outputs belong to it."""
+    SIGNED = "signed"
+    """A judged, fully signed transaction and its txid are durable. It may have been submitted."""
+    BROADCAST = "broadcast"
+    """The network has it; the raw transaction is kept."""
+    SETTLED = "settled"
+    """Mined, deep enough."""
+    HELD = "held"
+    """Stopped for a person; `trouble` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowRecord:
+    """One order's escrow."""
+
+    id: str
+    shop_id: str
+    order_id: str
+    request_fingerprint: str
+    state: State
+    terms: Terms
+    deposit_window_seconds: float
+    deposit_deadline: float | None
+    deposit_address: str | None
+    trio_id: str | None
+    due_at: float | None
+    failures: int
+    trouble: str | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantRecord:
+    """One wallet of a trio that the service hosts: how to open it, and what to rebuild it from."""
+
+    trio_id: str
+    role: Role
+    filename: str
+    primary_address: str
+    password: str = field(repr=False)
+    spend_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrioRecord:
+    """Three wallets that are, or are being made, one multisig."""
+
+    id: str
+    escrow_id: str | None
+    state: TrioState
+    restore_height: int
+    address: str | None
+    participants: Mapping[Role, ParticipantRecord]
+    exchange: KeyExchange = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """An output that was sent to an escrow's address; `payout_id` is the one decision it belongs to."""
+
+    escrow_id: str
+    public_key: str
+    txid: str
+    amount_piconero: int
+    height: int
+    unlock_time: int
+    status: OutputStatus
+    key_image: str | None
+    payout_id: str | None
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRecord:
+    """A decision and how far it has been carried out."""
+
+    id: str
+    escrow_id: str
+    number: int
+    state: PayoutState
+    plan: Plan
+    decided_by: str
+    reason: str | None
+    fee_piconero: int | None
+    txid: str | None
+    mined_height: int | None
+    trouble: str | None
+    decided_at: float
+    broadcast_at: float | None
+    settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Who did what when."""
+
+    id: int
+    escrow_id: str | None
+    at: float
+    actor: str
+    action: str
+    from_state: str | None
+    to_state: str | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One entry of the outbox."""
+
+    id: int
+    shop_id: str
+    escrow_id: str
+    type: str
+    data: Mapping[str, Any]
+    at: float
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    SHOP = "shop"
+    ARBITER = "arbiter"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """An API key; the key itself is stored nowhere, only its hash."""
+
+    id: str
+    scope: Scope
+    shop_id: str | None
+    name: str
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    last_used_at: float | None
+
+    @property
+    def actor(self) -> str:
+        """How the audit trail names whoever holds the key."""
+        return f"{self.scope}:{self.shop_id or self.name}:{self.id}"

@@ -1,0 +1,233 @@
+"""The tables. Everything the service knows is here; a wallet file is only a cache.
+
+Times are seconds since the epoch, UTC. Amounts are piconero. Columns ending in `_sealed` hold sealed bytes
+(sealing.py). Invariants that the database itself can keep are constraints here: one escrow an order, one order an
+address, one decision an output, one anchor a payout.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# An id that only grows: BIGINT on PostgreSQL, INTEGER on SQLite, where nothing else autoincrements.
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", String(256), nullable=False),
+    comment="What this database belongs to: the network, and which sealing key.",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("scope", String(16), nullable=False),
+    Column("shop_id", String(64)),
+    Column("name", String(128), nullable=False),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+    Column("last_used_at", Float),
+    CheckConstraint("scope in ('shop', 'arbiter', 'operator')", name="scope"),
+    CheckConstraint("scope <> 'shop' or shop_id is not null", name="shop"),
+)
+
+escrows = Table(
+    "escrows",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("order_id", String(128), nullable=False),
+    Column("request_fingerprint", String(64), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("amount_piconero", BigInteger, nullable=False),
+    Column("buyer_refund_address", String(128), nullable=False),
+    Column("vendor_payout_address", String(128), nullable=False),
+    Column("fee_bearer", String(16), nullable=False),
+    Column("commission_address", String(128)),
+    Column("commission_parts", Integer, nullable=False),
+    Column("deposit_window_seconds", Float, nullable=False),
+    Column("deposit_deadline", Float),
+    Column("deposit_address", String(128), unique=True),
+    Column("trio_id", String(32), ForeignKey("trios.id")),
+    Column("due_at", Float, comment="when the service looks at it next; none: never by itself"),
+    Column("failures", Integer, nullable=False, default=0, comment="in a row, since the last step that worked"),
+    Column("trouble", String(1000), comment="why the last step did not work, for people"),
+    Column("node_id", String(64), comment="who works on it"),
+    Column("fence", BigInteger, nullable=False, default=0, comment="grows with each claim; a stale one is refused"),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("shop_id", "order_id"),
+    CheckConstraint("amount_piconero > 0", name="amount"),
+    CheckConstraint("commission_parts between 0 and 10000", name="commission"),
+    Index("ix_escrows_due_at", "due_at"),
+    Index("ix_escrows_state", "state", "created_at", "id"),
+)
+
+trios = Table(
+    "trios",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("escrow_id", String(32), index=True, comment="for whom it was begun; none: stock"),
+    Column("state", String(16), nullable=False, comment="making, ready, abandoned"),
+    Column("restore_height", BigInteger, nullable=False),
+    Column("address", String(128), unique=True),
+    Column("view_key_sealed", LargeBinary),
+    Column("sealing_key_id", String(16), nullable=False),
+    Column("trouble", String(1000)),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+)
+
+participants = Table(
+    "participants",
+    metadata,
+    Column("trio_id", String(32), ForeignKey("trios.id"), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("hosted", Integer, nullable=False, comment="1: the service runs this participant's wallet"),
+    Column("filename", String(64), unique=True),
+    Column("primary_address", String(128), unique=True, comment="of the wallet before it became multisig"),
+    Column("spend_key_sealed", LargeBinary, comment="the seed; the view key is its hash"),
+    Column("password_sealed", LargeBinary),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("trio_id", String(32), ForeignKey("trios.id"), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("message_sealed", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("escrow_id", String(32), ForeignKey("escrows.id"), primary_key=True),
+    Column("public_key", String(64), primary_key=True),
+    Column("txid", String(64), nullable=False),
+    Column("amount_piconero", BigInteger, nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("unlock_time", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("key_image", String(64), unique=True),
+    Column("payout_id", String(32), ForeignKey("payouts.id"), index=True, comment="the one decision it belongs to"),
+    Column("seen_at", Float, nullable=False),
+)
+
+payouts = Table(
+    "payouts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("escrow_id", String(32), ForeignKey("escrows.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("anchor_public_key", String(64), nullable=False, unique=True),
+    Column("plan", JSON, nullable=False),
+    Column("decided_by", String(128), nullable=False),
+    Column("reason", String(2000)),
+    Column("fee_piconero", BigInteger),
+    Column("txid", String(64)),
+    Column("raw_transaction_sealed", LargeBinary, comment="as broadcast; rebroadcast needs no wallet"),
+    Column("mined_height", BigInteger),
+    Column("trouble", String(1000)),
+    Column("decided_at", Float, nullable=False),
+    Column("broadcast_at", Float),
+    Column("settled_at", Float),
+    UniqueConstraint("escrow_id", "number"),
+)
+
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("payout_id", String(32), ForeignKey("payouts.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("fee_piconero", BigInteger, nullable=False),
+    Column("txset_sealed", LargeBinary, nullable=False),
+    Column("signed_sealed", LargeBinary, comment="every signed blob is kept"),
+    Column("txid", String(64), index=True),
+    Column("proposed_at", Float, nullable=False),
+    Column("signed_at", Float),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("escrow_id", String(32), ForeignKey("escrows.id"), index=True),
+    Column("subject_id", String(32), nullable=False, comment="the trio or payout the step belongs to"),
+    Column("name", String(64), nullable=False),
+    Column("role", String(16)),
+    Column("slot", String(128)),
+    Column("intended_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("result", String(1000), comment="ok, or what went wrong; none: it is not known whether it happened"),
+    comment="The journal: a row before a step runs, its result after.",
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("escrow_id", String(32), index=True),
+    Column("at", Float, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("from_state", String(32)),
+    Column("to_state", String(32)),
+    Column("detail", JSON, nullable=False),
+    comment="Who did what when; written in the transaction of the change it tells of.",
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("escrow_id", String(32), ForeignKey("escrows.id"), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_events_shop_id", "shop_id", "id"),
+    comment="The outbox: what shops are told, written with the change itself.",
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", String(96), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("response", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)

@@ -1,0 +1,139 @@
+"""The one interface to the database: run a piece of work in a transaction.
+
+A use case hands over a function that takes a `Transaction` and reads or writes its tables; everything it did commits
+together or not at all. Reads and writes run in threads, writes one after another. Which engine is beneath, nobody sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import OperationalError
+
+from monero_escrow.core.errors import EscrowError, UnavailableError
+from monero_escrow.store import schema
+from monero_escrow.store.engine import WRITES, sqlcipher_engine
+from monero_escrow.store.escrow_table import EscrowTable
+from monero_escrow.store.key_table import KeyTable
+from monero_escrow.store.migrate import migrate
+from monero_escrow.store.payout_table import OutputTable, PayoutTable
+from monero_escrow.store.sealing import Sealer, derive_key
+from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
+from monero_escrow.store.trio_table import TrioTable
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """The tables, as they are within one transaction."""
+
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self.connection = connection
+        self.escrows = EscrowTable(connection)
+        self.trios = TrioTable(connection, sealer)
+        self.outputs = OutputTable(connection)
+        self.payouts = PayoutTable(connection, sealer)
+        self.journal = Journal(connection)
+        self.audit = AuditTable(connection)
+        self.outbox = Outbox(connection)
+        self.idempotency = IdempotencyTable(connection)
+        self.keys = KeyTable(connection)
+
+
+class Store(Protocol):
+    """What the use cases ask of a database."""
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction that changes nothing."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction that is durable when this returns, or never happened if it raises."""
+        ...
+
+
+class DatabaseBusyError(UnavailableError):
+    """The database did not take the transaction in time: locked, full, or failing."""
+
+    code = "database_unavailable"
+    what_to_do = "Nothing was changed. Check the disk's free space, and that no other program holds the database."
+
+
+class OtherNetworkError(EscrowError):
+    """The database belongs to another network or sealing key."""
+
+    code = "other_network"
+    what_to_do = "Use one DATA_DIR a network, or set the settings back to what this database was made with."
+
+
+class SqlStore:
+    """A `Store` on any engine SQLAlchemy speaks to; SQLCipher's single writer gets a thread of its own."""
+
+    def __init__(self, engine: Engine, sealer: Sealer) -> None:
+        self._engine = engine
+        self._sealer = sealer
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await self._run(self._readers, work, writes=False)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return await self._run(self._writer, work, writes=True)
+
+    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[Transaction], T], *, writes: bool) -> T:
+        # Shielded: a cancelled caller must not leave it open whether a commit under way happened before what comes
+        # next.
+        job = asyncio.get_running_loop().run_in_executor(executor, self._transact, work, writes)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])
+            raise
+
+    def _transact(self, work: Callable[[Transaction], T], writes: bool) -> T:
+        try:
+            with self._engine.connect().execution_options(**{WRITES: writes}) as connection, connection.begin():
+                return work(Transaction(connection, self._sealer))
+        except OperationalError as error:
+            raise DatabaseBusyError(f"The database did not take the transaction: {error.orig}.") from None
+
+    def close(self) -> None:
+        """Let what is under way finish, then close every connection."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._engine.dispose()
+
+
+def open_sqlcipher(path: Path, master_key: bytes, network: str) -> SqlStore:
+    """The store in an encrypted file, migrated to this version's schema.
+
+    The file's key and the sealing key are derived from the 32-byte master key. Raises WrongDatabaseKeyError,
+    SchemaTooNewError, OtherNetworkError; the file is then as it was.
+    """
+    engine = sqlcipher_engine(path, derive_key(master_key, "database"))
+    sealer = Sealer(derive_key(master_key, "sealing"))
+    try:
+        migrate(engine)
+        store = SqlStore(engine, sealer)
+        store._transact(lambda tx: _belongs(tx, {"network": network, "sealing_key_id": sealer.key_id}), writes=True)
+    except BaseException:
+        engine.dispose()
+        raise
+    return store
+
+
+def _belongs(tx: Transaction, facts: dict[str, str]) -> None:
+    """Write on first use what the database belongs to, and hold to it ever after."""
+    rows = tx.connection.execute(select(schema.facts.c.name, schema.facts.c.value))
+    known = {row.name: row.value for row in rows}
+    for name, value in facts.items():
+        if name not in known:
+            tx.connection.execute(insert(schema.facts).values(name=name, value=value))
+        elif known[name] != value:
+            raise OtherNetworkError(f"This database was made for {name} {known[name]}, not {value}.")

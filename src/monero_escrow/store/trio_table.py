@@ -1,0 +1,156 @@
+"""Trios and their wallets: seeds, passwords and multisig messages, sealed before anything depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, insert, select, update
+
+from monero_escrow.core.address import Network, parse_address
+from monero_escrow.core.errors import NotFoundError
+from monero_escrow.core.key_exchange import KeyExchange, Round
+from monero_escrow.core.roles import Role
+from monero_escrow.store import schema
+from monero_escrow.store.records import ParticipantRecord, TrioRecord, TrioState
+from monero_escrow.store.sealing import Sealer
+
+_SPEND_KEY, _PASSWORD, _MESSAGE, _VIEW_KEY = "spend key", "password", "message", "view key"
+
+
+class TrioTable:
+    """The `trios`, `participants` and `messages` tables in one transaction."""
+
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self._connection = connection
+        self._sealer = sealer
+
+    def add(self, trio_id: str, escrow_id: str | None, restore_height: int, now: float) -> None:
+        """A trio whose set-up begins."""
+        self._connection.execute(
+            insert(schema.trios).values(
+                id=trio_id,
+                escrow_id=escrow_id,
+                state=TrioState.MAKING,
+                restore_height=restore_height,
+                sealing_key_id=self._sealer.key_id,
+                created_at=now,
+            )
+        )
+
+    def add_hosted(self, participants: Iterable[ParticipantRecord]) -> None:
+        """Wallets the service is about to make: their keys are durable before any process hears of them."""
+        for participant in participants:
+            row = f"{participant.trio_id}/{participant.role}"
+            self._connection.execute(
+                insert(schema.participants).values(
+                    trio_id=participant.trio_id,
+                    role=participant.role,
+                    hosted=1,
+                    filename=participant.filename,
+                    primary_address=participant.primary_address,
+                    spend_key_sealed=self._sealer.seal(_SPEND_KEY, row, participant.spend_key),
+                    password_sealed=self._sealer.seal(_PASSWORD, row, participant.password),
+                )
+            )
+
+    def add_messages(self, trio_id: str, made: Round, messages: dict[Role, str], now: float) -> None:
+        """The messages of a round, before the next round depends on them."""
+        for role, message in messages.items():
+            sealed = self._sealer.seal(_MESSAGE, _message_row(trio_id, role, made), message)
+            self._connection.execute(
+                insert(schema.messages).values(
+                    trio_id=trio_id, role=role, round=int(made), message_sealed=sealed, at=now
+                )
+            )
+
+    def finish(self, trio_id: str, address: str, view_key: str, network: Network, now: float) -> None:
+        """The gate has passed: the trio has an address.
+
+        The third of the three places that keep a bad address from being shown: one that does not decode is refused.
+        """
+        parse_address(address, network)
+        self._connection.execute(
+            update(schema.trios)
+            .where(schema.trios.c.id == trio_id)
+            .values(
+                state=TrioState.READY,
+                address=address,
+                view_key_sealed=self._sealer.seal(_VIEW_KEY, trio_id, view_key),
+                finished_at=now,
+            )
+        )
+
+    def abandon(self, trio_id: str, trouble: str, now: float) -> None:
+        """The set-up could not be finished; its rows stay as history."""
+        self._connection.execute(
+            update(schema.trios)
+            .where(schema.trios.c.id == trio_id, schema.trios.c.state == TrioState.MAKING)
+            .values(state=TrioState.ABANDONED, trouble=trouble, finished_at=now)
+        )
+
+    def abandon_unfinished(self, escrow_id: str, trouble: str, now: float) -> None:
+        """Every earlier attempt for this escrow that was never finished."""
+        unfinished = select(schema.trios.c.id).where(
+            schema.trios.c.escrow_id == escrow_id, schema.trios.c.state == TrioState.MAKING
+        )
+        for trio_id in self._connection.scalars(unfinished).all():
+            self.abandon(trio_id, trouble, now)
+
+    def get(self, trio_id: str) -> TrioRecord:
+        """The trio with its secrets opened. Raises NotFoundError, SealBrokenError."""
+        row = self._connection.execute(select(schema.trios).where(schema.trios.c.id == trio_id)).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such trio.")
+        return TrioRecord(
+            id=row.id,
+            escrow_id=row.escrow_id,
+            state=TrioState(row.state),
+            restore_height=row.restore_height,
+            address=row.address,
+            participants=self._participants(trio_id),
+            exchange=self._exchange(trio_id, row.address),
+        )
+
+    def knows_wallet(self, address: str) -> bool:
+        """Whether a wallet with this address, multisig or not yet, is one of ours."""
+        t, p = schema.trios, schema.participants
+        found = (
+            select(t.c.id)
+            .where(t.c.address == address)
+            .union(select(p.c.trio_id).where(p.c.primary_address == address))
+        )
+        return self._connection.execute(found).first() is not None
+
+    def view_key(self, trio_id: str) -> str:
+        """The private view key of a finished trio. Raises NotFoundError."""
+        sealed = self._connection.scalar(select(schema.trios.c.view_key_sealed).where(schema.trios.c.id == trio_id))
+        if sealed is None:
+            raise NotFoundError("The trio has no view key yet.")
+        return self._sealer.open(_VIEW_KEY, trio_id, sealed)
+
+    def _participants(self, trio_id: str) -> dict[Role, ParticipantRecord]:
+        table = schema.participants
+        found: dict[Role, ParticipantRecord] = {}
+        for row in self._connection.execute(select(table).where(table.c.trio_id == trio_id, table.c.hosted == 1)):
+            role, where = Role(row.role), f"{trio_id}/{row.role}"
+            found[role] = ParticipantRecord(
+                trio_id=trio_id,
+                role=role,
+                filename=row.filename,
+                primary_address=row.primary_address,
+                password=self._sealer.open(_PASSWORD, where, row.password_sealed),
+                spend_key=self._sealer.open(_SPEND_KEY, where, row.spend_key_sealed),
+            )
+        return found
+
+    def _exchange(self, trio_id: str, address: str | None) -> KeyExchange:
+        table = schema.messages
+        messages = {}
+        for row in self._connection.execute(select(table).where(table.c.trio_id == trio_id)):
+            made, role = Round(row.round), Role(row.role)
+            messages[made, role] = self._sealer.open(_MESSAGE, _message_row(trio_id, role, made), row.message_sealed)
+        return KeyExchange(messages, {} if address is None else dict.fromkeys(Role, address))
+
+
+def _message_row(trio_id: str, role: Role, made: Round) -> str:
+    return f"{trio_id}/{role}/{int(made)}"

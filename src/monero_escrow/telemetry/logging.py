@@ -1,0 +1,75 @@
+"""Logs: one line an event, for people or as JSON, with the request's or escrow's id, and never a secret.
+
+Callers log shortened addresses and txids; `redact` is the net beneath: whatever looks like an address, a key, a seed
+or a multisig message is cut short before it is written, also in what libraries log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import Processor
+
+# Addresses (95 or 106 characters of Base58), keys and txids (64 hex), multisig messages, API keys.
+_SENSITIVE = re.compile(
+    r"Multisigx?V\w+|\bme_(?:shop|arbiter|operator)_[\w-]+|\b[0-9a-fA-F]{64,}\b|\b[1-9A-HJ-NP-Za-km-z]{90,}\b"
+)
+_SHOWN = 6
+
+
+def redact(text: str) -> str:
+    """The text with everything that could be a secret or a full address cut to its first characters."""
+    return _SENSITIVE.sub(lambda found: f"{found.group()[:_SHOWN]}…", text)
+
+
+def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = redact(value)
+    return event
+
+
+def configure_logging(level: str, style: Literal["text", "json"]) -> None:
+    """Send structlog's and the libraries' logs to standard error in one shape."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.format_exc_info,  # plain text without local variables, which hold keys and passwords
+        _redact_event,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("uvicorn.access", "aiohttp", "alembic", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
