@@ -1,0 +1,1 @@
+"""The HTTP API: authentication, limits, and the shapes callers see. Decides nothing about money."""

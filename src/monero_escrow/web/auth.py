@@ -1,0 +1,86 @@
+"""Who calls: bearer API keys, and the scope that each endpoint asks for.
+
+A key is found by its hash; what it may do is its scope. Nothing here knows an escrow: which of them a caller may see is
+`access.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from monero_escrow.store.records import ApiKeyRecord, Scope
+from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="api_key",
+    description="A key made with `monero-escrow keys create --scope shop|arbiter|operator`.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever holds the key of this request."""
+
+    key: ApiKeyRecord
+
+    @property
+    def scope(self) -> Scope:
+        """What the key may do."""
+        return self.key.scope
+
+    @property
+    def shop_id(self) -> str | None:
+        """The shop the key belongs to; None for arbiters and operators."""
+        return self.key.shop_id
+
+    @property
+    def actor(self) -> str:
+        """The caller's name in the audit trail."""
+        return self.key.actor
+
+    @property
+    def id(self) -> str:
+        """Whose idempotency keys these are: the shop's, whichever API key it used, so that a renewed one can retry."""
+        return f"shop:{self.shop_id}" if self.shop_id else f"{self.scope}:{self.key.id}"
+
+
+async def _authenticated(
+    conductor: TheConductor, sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Caller:
+    """The caller. Raises UnauthenticatedError, the same for a key that is unknown, expired or revoked."""
+    if sent is None:
+        raise UnauthenticatedError("The request has no API key.")
+    key, now = sent.credentials, conductor.ctx.clock.now()
+    record = await conductor.ctx.store.read(lambda tx: tx.keys.find(key, now))
+    if record is None:
+        raise UnauthenticatedError("The API key is unknown, expired or revoked.")
+    caller = Caller(record)
+    structlog.contextvars.bind_contextvars(caller=caller.actor)
+    return caller
+
+
+AnyCaller = Annotated[Caller, Depends(_authenticated)]
+
+
+def _with_scope(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: AnyCaller) -> Caller:
+        if caller.scope not in scopes:
+            wanted = " or ".join(scopes)
+            raise WrongScopeError(f"This needs a key with the scope {wanted}; the key's scope is {caller.scope}.")
+        return caller
+
+    return check
+
+
+ShopCaller = Annotated[Caller, Depends(_with_scope(Scope.SHOP))]
+ArbiterCaller = Annotated[Caller, Depends(_with_scope(Scope.ARBITER))]
+OperatorCaller = Annotated[Caller, Depends(_with_scope(Scope.OPERATOR))]
+ShopOrOperator = Annotated[Caller, Depends(_with_scope(Scope.SHOP, Scope.OPERATOR))]

@@ -1,0 +1,23 @@
+"""What endpoints are handed beside their input: the conductor the service composed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from monero_escrow.escrows.conductor import Conductor
+
+
+def give_conductor(app: FastAPI, conductor: Conductor) -> None:
+    """Make this the conductor of every request to `app`."""
+    app.state.conductor = conductor
+
+
+async def _conductor_of(request: Request) -> Conductor:
+    conductor: Conductor = request.app.state.conductor
+    return conductor
+
+
+TheConductor = Annotated[Conductor, Depends(_conductor_of)]
+"""An endpoint's parameter of this type is the service's conductor; its `ctx` holds the ports."""

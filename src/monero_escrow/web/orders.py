@@ -1,0 +1,106 @@
+"""POST /api/orders/{order_id}/init-escrow: from an order to a deposit address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Path
+from fastapi.responses import JSONResponse
+from starlette.convertors import Convertor, register_url_convertor
+from structlog.contextvars import bind_contextvars
+
+from monero_escrow.core.life_cycle import State
+from monero_escrow.core.payout import Terms
+from monero_escrow.escrows.init_escrow import Order, init_escrow
+from monero_escrow.escrows.views import escrow_view
+from monero_escrow.web.auth import ShopCaller
+from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.openapi import problem_answers
+from monero_escrow.web.problems import RETRY_AFTER_SECONDS
+from monero_escrow.web.render import escrow_answer
+from monero_escrow.web.schemas import Escrow, NewOrder
+
+router = APIRouter(tags=["orders"])
+
+_LOCATION: Final = {"Location": {"description": "The escrow's path.", "schema": {"type": "string"}}}
+
+
+class _AnyText(Convertor[str]):
+    """Whatever stands where an order id belongs, slashes and line breaks too, so that the answer says what is wrong."""
+
+    regex = r"(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_text", _AnyText())
+
+
+@router.post(
+    "/api/orders/{order_id:any_text}/init-escrow",
+    summary="Make an order's escrow",
+    status_code=201,
+    response_model=Escrow,
+    responses={
+        200: {"model": Escrow, "description": "The order has this escrow already.", "headers": _LOCATION},
+        201: {"description": "Made: the deposit address is ready.", "headers": _LOCATION},
+        202: {
+            "model": Escrow,
+            "description": "Recorded; the set-up goes on: read the escrow later. `trouble` says what holds it up.",
+            "headers": _LOCATION,
+        },
+        **problem_answers(401, 403, 409, 413, 422, 503),
+    },
+)
+async def init_escrow_of_order(
+    order_id: Annotated[str, Path(description="The shop's own id of the order.", examples=["order-1001"])],
+    wanted: NewOrder,
+    caller: ShopCaller,
+    conductor: TheConductor,
+    prefer: Annotated[list[str] | None, Header(description="`respond-async`: answer 202 at once.")] = None,
+) -> JSONResponse:
+    """Set up the order's 2-of-3 wallet and answer with its deposit address.
+
+    The same order again with the same terms is the same escrow, with other terms a conflict: so this can be repeated
+    safely, and needs no Idempotency-Key. Waits for the address, but not longer than REQUEST_WAIT_SECONDS.
+    """
+    ctx = conductor.ctx
+    shop_id = caller.shop_id or ""  # the database has no shop's key without a shop
+    made_escrow, made = await init_escrow(ctx, shop_id, _order(order_id, wanted), caller.actor)
+    escrow_id = made_escrow.id
+    bind_contextvars(escrow_id=escrow_id)
+    at_once = _prefers_async(prefer or [])
+    if not at_once:
+        await conductor.wait_while(escrow_id, State.SETTING_UP, ctx.settings.request_wait_seconds)
+    view = await ctx.store.read(lambda tx: escrow_view(tx, escrow_id))
+    headers = {"Location": f"/api/escrows/{escrow_id}"}
+    if at_once:
+        headers["Preference-Applied"] = "respond-async"
+    status = 201 if made else 200
+    if view.escrow.state is State.SETTING_UP:
+        status = 202
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return JSONResponse(escrow_answer(view, caller.scope).model_dump(mode="json"), status, headers)
+
+
+def _order(order_id: str, wanted: NewOrder) -> Order:
+    commission = wanted.commission
+    terms = Terms(
+        amount_piconero=wanted.amount,
+        buyer_refund_address=wanted.buyer_refund_address,
+        vendor_payout_address=wanted.vendor_payout_address,
+        fee_bearer=wanted.fee_bearer,
+        commission_address=None if commission is None else commission.address,
+        commission_parts=0 if commission is None else commission.parts,
+    )
+    return Order(order_id, terms, wanted.deposit_window_seconds)
+
+
+def _prefers_async(prefer: list[str]) -> bool:
+    """RFC 7240: preferences are a list, each perhaps with parameters, and those not known are ignored."""
+    preferences = (part.partition(";")[0] for header in prefer for part in header.split(","))
+    return any(preference.strip().lower() == "respond-async" for preference in preferences)

@@ -1,0 +1,40 @@
+"""A world a test, on a copy of a database that is made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from monero_escrow.config import Settings
+from monero_escrow.store.store import open_sqlcipher
+from web.world import NETWORK, World
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without a row."""
+    path = tmp_path_factory.mktemp("database") / "escrow.db"
+    open_sqlcipher(path, KEY, NETWORK).close()
+    return path
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path, new_database: Path) -> AsyncIterator[World]:
+    """The application on a new database, with a key of each scope, three idle slots and a daemon that answers."""
+    path = tmp_path / "escrow.db"
+    shutil.copy(new_database, path)
+    store = open_sqlcipher(path, KEY, NETWORK)
+    settings = Settings(_env_file=None, monero_network=NETWORK, data_dir=tmp_path, request_wait_seconds=0.05)
+    made = World(settings, store)
+    try:
+        await made.make_keys()
+        yield made
+    finally:
+        await made.pool.aclose()
+        store.close()
