@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,7 @@ import uvicorn
 from monero_escrow.clock import Clock, SystemClock
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.roles import role_of_slot
+from monero_escrow.core.roles import Role, role_of_slot
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.inspection import inspect_all
@@ -27,7 +28,7 @@ from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.store import SqlStore, Store, open_sqlcipher
 from monero_escrow.web.app import create_app
 
 log = structlog.get_logger(__name__)
@@ -109,11 +110,21 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
             store.close()
 
 
-async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
-    async def knows_wallet(address: str) -> bool:
-        return await ctx.store.read(lambda tx: tx.trios.knows_wallet(address))
+@dataclass(frozen=True, slots=True)
+class _StoredOwnership:
+    """Which wallets are ours, by the database."""
 
-    await inspect_all(slots, ctx.pool, ctx.settings.monero_network, knows_wallet)
+    store: Store
+
+    async def knows_wallet(self, address: str) -> bool:
+        return await self.store.read(lambda tx: tx.trios.knows_wallet(address))
+
+    async def unfinished_passwords(self, role: Role) -> Sequence[str]:
+        return await self.store.read(lambda tx: tx.trios.unfinished_passwords(role))
+
+
+async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
+    await inspect_all(slots, ctx.pool, ctx.settings.monero_network, _StoredOwnership(ctx.store))
     for slot in slots:
         if slot.sick is not None:
             log.warning("slot_sick", slot=slot.name, reason=slot.sick)

@@ -65,7 +65,10 @@ class Shop:
     async def begin(self, amount: int = XMR, *, deposit_window_seconds: float | None = None, **terms: object) -> str:
         """An escrow whose set-up has begun."""
         self.orders += 1
-        addresses = {"buyer_refund_address": await self.new_address(), "vendor_payout_address": await self.new_address()}
+        addresses = {
+            "buyer_refund_address": await self.new_address(),
+            "vendor_payout_address": await self.new_address(),
+        }
         order = Order(f"order-{self.orders}", Terms(amount, **{**addresses, **terms}), deposit_window_seconds)  # type: ignore[arg-type]
         return (await init_escrow(self.ctx, "shop", order, "shop:test"))[0].id
 
@@ -163,5 +166,3 @@ async def shop(chain: PrivateChain, tmp_path_factory: pytest.TempPathFactory) ->
     receiver = await chain.person("receiver")
     async with running_service(settings) as conductor:
         yield Shop(chain, conductor, receiver)
-
-

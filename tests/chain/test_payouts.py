@@ -82,3 +82,14 @@ async def test_coins_that_come_after_the_payout_go_back_to_the_buyer(shop: Shop)
     assert view.payouts[1].plan.kind == "return"
     got = await the_chain_agrees(shop, view)
     assert got["buyer"] == XMR // 4 - (view.payouts[1].fee_piconero or 0)
+
+
+async def test_the_fee_is_learned_in_at_most_two_proposals(shop: Shop) -> None:
+    escrow_id = await shop.funded(XMR)
+    await shop.decide(decide.dispute(shop.ctx, escrow_id, "shop:test", "Half of it is missing."))
+    await shop.decide(await decide.ruling(shop.ctx, escrow_id, "arbiter:test", 5_000, 5_000))
+    view = await shop.until_settled(escrow_id)
+    proposals = [step for step in view.steps if step["name"] == "propose"]
+    assert len(proposals) <= 2
+    got = await the_chain_agrees(shop, view)
+    assert abs(got["buyer"] - got["vendor"]) <= 1

@@ -94,7 +94,9 @@ async def test_the_original_documents_fleet_gives_a_sound_testnet_address(
             view = await conductor.ctx.store.read(lambda tx: escrow_view(tx, escrow.id))
         assert view.escrow.state is State.AWAITING_DEPOSIT, view.escrow.trouble
         address = view.escrow.deposit_address or ""
-        assert address[0] in "9A"  # what prefix 53 gives; B begins testnet's subaddresses, and no wallet's primary address
+        assert (
+            address[0] in "9A"
+        )  # what prefix 53 gives; B begins testnet's subaddresses, and no wallet's primary address
         assert parse_address(address, Network.TESTNET).text == address
     finally:
         await asyncio.gather(*(process.stop() for process in processes))

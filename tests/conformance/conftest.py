@@ -6,6 +6,7 @@ everything that scripts/get-monero fetched is used, or an installed Monero. None
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -84,17 +85,28 @@ async def offline(start_offline: StartOffline) -> WalletRpcClient:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chain(programs: MoneroPrograms, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrivateChain]:
-    """A private chain on which the miner can spend."""
+async def chain_and_trio(
+    programs: MoneroPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[PrivateChain, Trio]]:
     async with PrivateChain(programs, tmp_path_factory.mktemp("chain")) as chain:
-        await chain.mine_until_spendable()
-        yield chain
+        trio, _ = await asyncio.gather(_trio_on(chain), chain.mine_until_spendable())
+        yield chain, trio
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def trio(chain: PrivateChain) -> Trio:
-    """Three finished 2-of-3 wallets on the chain, each open in a process of its own."""
+async def _trio_on(chain: PrivateChain) -> Trio:
     clients = [(await chain.wallet_rpc(f"trio-{role}"))[1] for role in ("buyer", "vendor", "arbiter")]
     for client in clients:
         await client.auto_refresh(False)
     return await make_trio(clients, Network.REGTEST)
+
+
+@pytest.fixture(scope="session")
+def chain(chain_and_trio: tuple[PrivateChain, Trio]) -> PrivateChain:
+    """A private chain on which the miner can spend."""
+    return chain_and_trio[0]
+
+
+@pytest.fixture(scope="session")
+def trio(chain_and_trio: tuple[PrivateChain, Trio]) -> Trio:
+    """Three finished 2-of-3 wallets on the chain, each open in a process of its own."""
+    return chain_and_trio[1]

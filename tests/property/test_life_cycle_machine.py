@@ -54,14 +54,14 @@ class AnEscrow(RuleBasedStateMachine):
     def something_happens(self, event: Event) -> None:
         tables, before = Recorder(), self.escrow.state
         if (before, event) in ALLOWED:
-            after = move(cast(Transaction, tables), self.escrow, event, "someone", 1.0)
+            after = move(cast("Transaction", tables), self.escrow, event, "someone", 1.0)
             assert after is ALLOWED[before, event]
             assert tables.written == [(kind, (before, after)) for kind in ("escrow", "audit", "event")]
             self.escrow = replace(self.escrow, state=after)
             self.visited.append(after)
         else:
             with pytest.raises(WrongStateError) as caught:
-                move(cast(Transaction, tables), self.escrow, event, "someone", 1.0)
+                move(cast("Transaction", tables), self.escrow, event, "someone", 1.0)
             assert tables.written == []
             for row in TRANSITIONS:
                 if row.state is before and row.caller is not Caller.SERVICE:

@@ -1,7 +1,8 @@
 """What a transaction will cost, before a wallet is asked.
 
 Sizes follow Monero's `estimate_rct_tx_size` and `estimate_tx_weight` (src/wallet/wallet2.cpp): CLSAG rings of 16,
-Bulletproofs+, view tags. A wallet plans for one output more than it has recipients (the change), so this does too.
+Bulletproofs+, view tags. It is a first guess: the real size depends on the decoys and on whether recipients are
+subaddresses, and the wallet's proposal tells it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,6 @@ def input_weight() -> int:
 
 
 def predict_fee(inputs: int, recipients: int, fee_per_byte_piconero: int, quantization_mask: int) -> int:
-    """The fee in piconero a wallet will ask for, rounded up as Monero rounds it."""
-    fee = transaction_weight(inputs, recipients + 1) * fee_per_byte_piconero
+    """About the fee in piconero a wallet will ask for when nothing is left as change; rounded up as Monero does."""
+    fee = transaction_weight(inputs, max(2, recipients)) * fee_per_byte_piconero
     return -(-fee // quantization_mask) * quantization_mask

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from monero_escrow.core.errors import InvariantError
-from monero_escrow.core.payout import NothingToPayOutError, Plan, net_payments
+from monero_escrow.core.payout import NothingToPayOutError, Plan, near_enough, net_payments
 
 LEAST_RING_SIZE = 16
 
@@ -46,18 +46,25 @@ def objections(
     transactions: Iterable[DescribedTransaction],
     *,
     most_fee_piconero: int,
+    shared_fee_piconero: int | None = None,
 ) -> list[str]:
-    """Every way in which the set differs from the plan; an empty list means it may be signed."""
+    """Every way in which the set differs from the plan; an empty list means it may be signed.
+
+    `shared_fee_piconero` is the fee that was divided among the shares; None means the transaction's own.
+    """
     described = list(transactions)
     if len(described) != 1:
         return [f"The set holds {len(described)} transactions instead of one."]
-    return list(_objections(plan, described[0], most_fee_piconero))
+    shared = described[0].fee_piconero if shared_fee_piconero is None else shared_fee_piconero
+    return list(_objections(plan, described[0], most_fee_piconero, shared))
 
 
-def _objections(plan: Plan, tx: DescribedTransaction, most_fee_piconero: int) -> Iterator[str]:
+def _objections(plan: Plan, tx: DescribedTransaction, most_fee_piconero: int, shared_fee: int) -> Iterator[str]:
     if not 0 < tx.fee_piconero <= most_fee_piconero:
         yield f"The fee is {tx.fee_piconero} piconero; at most {most_fee_piconero} is allowed."
         return  # what each address should get depends on a fee that makes sense
+    if not near_enough(tx.fee_piconero, shared_fee):
+        yield f"The fee is {tx.fee_piconero} piconero; {shared_fee} was divided among the shares."
     if tx.amount_in_piconero != plan.total_piconero:
         yield f"It spends {tx.amount_in_piconero} piconero; the plan spends {plan.total_piconero}."
     if tx.source_keys is not None and Counter(tx.source_keys) != Counter(out.public_key for out in plan.outputs):
@@ -76,10 +83,11 @@ def _objections(plan: Plan, tx: DescribedTransaction, most_fee_piconero: int) ->
             yield "It pays a negative amount."
         received[address] += piconero
     try:
-        planned = {payment.address: payment.amount_piconero for payment in net_payments(plan, tx.fee_piconero)}
+        payments = net_payments(plan, tx.fee_piconero, shared_fee)
     except NothingToPayOutError:
         yield "Its fee eats the whole payout."
         return
+    planned = {payment.address: payment.amount_piconero for payment in payments}
     for address in sorted(planned.keys() | received.keys()):
         if received.get(address, 0) != planned.get(address, 0) or (address in received) != (address in planned):
             yield f"{_short(address)} gets {received.get(address, 0)} piconero instead of {planned.get(address, 0)}."

@@ -9,6 +9,7 @@ The money rules, one function each:
 - The commission is taken from what the vendor gets, rounded down, before the fee. It bears no fee itself.
 - The fee is borne by the receivers, by their shares, unless the order names one party: that party's share pays as
   much of it as it can, the other's the rest.
+- What the fee turns out to differ from the one that was divided, at most a fiftieth, falls to the largest payment.
 - A share whose net amount is nothing or less is joined to the largest one.
 
 A plan names its outputs, frozen at the decision. The largest is its *anchor*: every transaction ever proposed for the
@@ -28,6 +29,9 @@ from monero_escrow.core.roles import Role
 SHARES_TOTAL = 10_000
 MOST_OUTPUTS = 100
 """A plan spends at most this many outputs, which fits a transaction; a decision over more is several plans."""
+
+
+_FEE_TOLERANCE = 50
 
 
 class PayoutKind(StrEnum):
@@ -203,16 +207,31 @@ def _plan(
     return Plan(kind, outputs, due, terms.fee_bearer, *signers)
 
 
-def net_payments(plan: Plan, fee_piconero: int) -> tuple[Payment, ...]:
+def net_payments(plan: Plan, fee_piconero: int, shared_fee_piconero: int | None = None) -> tuple[Payment, ...]:
     """What each address receives when the transaction costs this fee. The sum and the fee make the plan's total.
 
-    Equal addresses are one payment, as they arrive merged. Raises NothingToPayOutError when the fee eats everything.
+    `shared_fee_piconero` is the fee that was divided among the shares, where it is not the very fee: what the two
+    differ by falls to the largest payment. Equal addresses are one payment, as they arrive merged. Raises
+    NothingToPayOutError when the fee eats everything.
     """
-    nets = _nets(plan, fee_piconero)
+    shared = fee_piconero if shared_fee_piconero is None else shared_fee_piconero
     merged: dict[str, int] = {}
-    for share, net in nets:
+    for share, net in _nets(plan, shared):
         merged[share.address] = merged.get(share.address, 0) + net
+    largest = max(merged, key=lambda address: merged[address])
+    merged[largest] += shared - fee_piconero
+    if merged[largest] <= 0:
+        raise _fee_eats_everything()
     return tuple(Payment(address, piconero) for address, piconero in merged.items())
+
+
+def near_enough(fee_piconero: int, shared_fee_piconero: int) -> bool:
+    """Whether a fee may stand for the one that was divided among the shares: at most a fiftieth apart.
+
+    A transaction's size, and so its fee, changes by some bytes with each proposal, as its decoys are drawn anew;
+    waiting for the very same fee twice could take for ever (docs/decisions/0006).
+    """
+    return abs(fee_piconero - shared_fee_piconero) * _FEE_TOLERANCE <= shared_fee_piconero
 
 
 def _nets(plan: Plan, fee_piconero: int) -> list[tuple[Share, int]]:
@@ -230,7 +249,11 @@ def _nets(plan: Plan, fee_piconero: int) -> list[tuple[Share, int]]:
         heir = max(others, key=lambda share: (share.gross_piconero, share.beneficiary))
         grown = Share(heir.beneficiary, heir.address, heir.gross_piconero + smallest.gross_piconero)
         shares = [grown if share is heir else share for share in others]
-    raise NothingToPayOutError(
+    raise _fee_eats_everything()
+
+
+def _fee_eats_everything() -> NothingToPayOutError:
+    return NothingToPayOutError(
         "The network fee would eat the whole payout.",
         what_to_do="Wait for lower fees; the coins stay where they are.",
     )

@@ -47,8 +47,12 @@ class Conductor:
         try:
             while True:
                 self._nudged.clear()
-                await self._start_due()
-                await self._idle()
+                try:
+                    await self._start_due()
+                    await self._idle()
+                except EscrowError as error:  # the database is busy or full: nothing can be begun before it answers
+                    log.error("conductor_waits", code=error.code, reason=error.message)  # noqa: TRY400
+                    await self.ctx.clock.sleep(_FIRST_PAUSE_SECONDS)
         finally:
             tasks = [chain_watch, *self._running.values()]
             for task in tasks:
@@ -108,14 +112,21 @@ class Conductor:
 
     async def _advance(self, escrow_id: str) -> None:
         with structlog.contextvars.bound_contextvars(escrow_id=escrow_id):
-            escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
             try:
-                await advance(self.ctx, escrow)
-            except EscrowError as error:
-                await self._try_again_later(escrow, error.code, error.message)
-            except Exception as error:  # a fault of ours must not stop the other escrows
-                log.exception("advance_failed")
-                await self._try_again_later(escrow, "internal", f"Internal error: {type(error).__name__}.")
+                escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
+                await self._advance_or_keep_reason(escrow)
+            except EscrowError as error:  # not even the reason could be written down
+                log.error("database_silent", code=error.code, reason=error.message)  # noqa: TRY400
+                await self.ctx.clock.sleep(_FIRST_PAUSE_SECONDS)
+
+    async def _advance_or_keep_reason(self, escrow: EscrowRecord) -> None:
+        try:
+            await advance(self.ctx, escrow)
+        except EscrowError as error:
+            await self._try_again_later(escrow, error.code, error.message)
+        except Exception as error:  # a fault of ours must not stop the other escrows
+            log.exception("advance_failed")
+            await self._try_again_later(escrow, "internal", f"Internal error: {type(error).__name__}.")
 
     async def _try_again_later(self, escrow: EscrowRecord, code: str, trouble: str) -> None:
         """Keep the reason, and wait longer each time."""

@@ -44,15 +44,20 @@ class Context:
 
         Raises DaemonUnavailableError: a daemon that lags would show deposits and payouts that are not, or hide some.
         """
+        daemon, info = await self.daemon_of_our_network()
+        if not info.synchronized:
+            raise DaemonUnavailableError(
+                f"The daemon is not synchronised: block {info.height} of {info.target_height}."
+            )
+        return daemon, info
+
+    async def daemon_of_our_network(self) -> tuple[Daemon, DaemonInfo]:
+        """A daemon of the right network, however far it is. Raises DaemonUnavailableError."""
         if self.daemon is None:
             raise DaemonUnavailableError("No daemon is configured.")
         info = await self.daemon.get_info()
         if info.network is not self.settings.monero_network:
             raise DaemonUnavailableError(f"The daemon serves {info.network}, not {self.settings.monero_network}.")
-        if not info.synchronized:
-            raise DaemonUnavailableError(
-                f"The daemon is not synchronised: block {info.height} of {info.target_height}."
-            )
         return self.daemon, info
 
 

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 from monero_escrow.core.address import Network
-from monero_escrow.core.errors import InvariantError, UnavailableError
+from monero_escrow.core.errors import EscrowError, InvariantError, UnavailableError
 from monero_escrow.core.key_exchange import THRESHOLD, Call, Round, WalletReport
 from monero_escrow.core.keys import WalletKeys
 from monero_escrow.core.roles import Role
 from monero_escrow.fleet.pool import Lease
-from monero_escrow.monero.errors import NoWalletOpenError, WalletFileMissingError
+from monero_escrow.monero.errors import NoWalletOpenError, TransportError, WalletFileMissingError
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import ParticipantRecord, TrioRecord
 
@@ -59,9 +59,15 @@ class HostedWallet:
     async def __aenter__(self) -> HostedWallet:
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        if self._open_address is not None and not self._rpc.abandoned:
-            await self.close()
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close what is open. A process that does not do as it is told is looked at before its next lease."""
+        try:
+            if isinstance(error, TransportError) and error.url == self._rpc.url:
+                self._lease.suspect(self.role, error.message)
+            elif self._open_address is not None and not self._rpc.abandoned:
+                await self.close()
+        except EscrowError as trouble:
+            self._lease.suspect(self.role, f"Its wallet could not be closed. {trouble.message}")
 
     @property
     def _rpc(self) -> WalletRpc:
@@ -76,9 +82,14 @@ class HostedWallet:
     async def checked(self) -> WalletRpc:
         """The process, after looking that its open wallet is ours: goes before each call that changes anything."""
         if await self._rpc.get_address() != self._open_address:
-            self._open_address = None
-            raise WrongWalletOpenError(f"{self.slot_name} has another wallet open.")
+            raise self._wrong_wallet("has another wallet open.")
         return self._rpc
+
+    def _wrong_wallet(self, what: str) -> WrongWalletOpenError:
+        """Keep our hands off the open wallet, and have the slot looked at."""
+        self._open_address = None
+        self._lease.suspect(self.role, f"It {what}")
+        return WrongWalletOpenError(f"{self.slot_name} {what}")
 
     async def make(self, restore_height: int) -> None:
         """Make the wallet from the participant's stored key, on a process that has none open."""
@@ -163,7 +174,7 @@ class HostedWallet:
             await self._rpc.get_address()
         except NoWalletOpenError:
             return
-        raise WrongWalletOpenError(f"{self.slot_name} already has a wallet open.")
+        raise self._wrong_wallet("already has a wallet open.")
 
 
 def new_participant(trio_id: str, role: Role, network: Network, entropy: bytes) -> ParticipantRecord:

@@ -10,6 +10,7 @@ shown.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from monero_escrow.core.address import parse_address
@@ -38,7 +39,7 @@ async def set_up(ctx: Context, escrow_id: str) -> None:
         except BaseException as error:
             trouble = str(error) or type(error).__name__
             now = ctx.clock.now()
-            await ctx.store.write(lambda tx: tx.trios.abandon(attempt.trio_id, trouble, now))
+            await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
             raise
 
 
@@ -54,10 +55,9 @@ class _Attempt:
         self.participants = participants
         self._open_steps: list[int] = []
 
-    def intend(self, tx: Transaction, name: str, wallets: list[HostedWallet], now: float) -> None:
+    def intend(self, tx: Transaction, name: str, wallets: Iterable[HostedWallet], now: float) -> None:
         """A row a wallet before the round runs; the rows of the round before are ended with it."""
-        for step in self._open_steps:
-            tx.journal.end(step, OK, now)
+        self._end_steps(tx, OK, now)
         self._open_steps = [
             tx.journal.intend(
                 escrow_id=self.escrow_id,
@@ -70,11 +70,24 @@ class _Attempt:
             for wallet in wallets
         ]
 
+    def finish(self, tx: Transaction, now: float) -> None:
+        """The last round worked."""
+        self._end_steps(tx, OK, now)
+
+    def abandon(self, tx: Transaction, trouble: str, now: float) -> None:
+        """The round under way did not work; the attempt is history."""
+        self._end_steps(tx, trouble, now)
+        tx.trios.abandon(self.trio_id, trouble, now)
+
+    def _end_steps(self, tx: Transaction, result: str, now: float) -> None:
+        for step in self._open_steps:
+            tx.journal.end(step, result, now)
+        self._open_steps = []
+
 
 async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
     """Store the three wallets' keys, sealed, before any process hears of them."""
-    height = (await ctx.chain())[1].height if ctx.daemon is not None else None
-    restore_height = ctx.settings.monero_restore_height if height is None else max(0, height - _REORGANISATION_BLOCKS)
+    restore_height = await _restore_height(ctx)
     trio_id, network = new_id(), ctx.settings.monero_network
     participants = {role: new_participant(trio_id, role, network, ctx.entropy(64)) for role in ROLES}
     now = ctx.clock.now()
@@ -87,6 +100,14 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
 
     await ctx.store.write(record)
     return _Attempt(escrow_id, trio_id, restore_height, participants)
+
+
+async def _restore_height(ctx: Context) -> int:
+    """From where the wallets look for deposits. A daemon that lags behind says too little, which does no harm."""
+    if ctx.daemon is None:
+        return ctx.settings.monero_restore_height
+    _, info = await ctx.daemon_of_our_network()
+    return max(0, info.height - _REORGANISATION_BLOCKS)
 
 
 async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt) -> None:
@@ -113,7 +134,7 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
 
 async def _intend(ctx: Context, attempt: _Attempt, name: str, wallets: dict[Role, HostedWallet]) -> None:
     now = ctx.clock.now()
-    await ctx.store.write(lambda tx: attempt.intend(tx, name, list(wallets.values()), now))
+    await ctx.store.write(lambda tx: attempt.intend(tx, name, wallets.values(), now))
 
 
 async def _one_round(
@@ -146,7 +167,7 @@ async def _record_address(ctx: Context, attempt: _Attempt, address: str, view_ke
 
     def record(tx: Transaction) -> None:
         escrow = tx.escrows.get(attempt.escrow_id)
-        attempt.intend(tx, "", [], now)
+        attempt.finish(tx, now)
         tx.trios.finish(attempt.trio_id, address, view_key, ctx.settings.monero_network, now)
         if escrow.state is not State.SETTING_UP:
             return  # cancelled meanwhile: the trio is ready, and nobody is ever told of its address

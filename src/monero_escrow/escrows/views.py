@@ -64,4 +64,5 @@ def escrow_view(tx: Transaction, escrow_id: str) -> EscrowView:
 
 def planned_payments(payout: PayoutRecord) -> dict[str, int]:
     """What each address receives, net of the fee once it is known (gross before), in piconero."""
-    return {payment.address: payment.amount_piconero for payment in net_payments(payout.plan, payout.fee_piconero or 0)}
+    payments = net_payments(payout.plan, payout.fee_piconero or 0, payout.shared_fee_piconero)
+    return {payment.address: payment.amount_piconero for payment in payments}

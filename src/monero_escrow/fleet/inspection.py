@@ -7,19 +7,30 @@ closed.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.keys import WalletKeys
+from monero_escrow.core.roles import Role
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
-from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError
+from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError, WrongPasswordError
 from monero_escrow.monero.versions import LEAST_FOR_MAINNET, LEAST_SUPPORTED, ProbedVersion, probe_version
 
-KnowsWallet = Callable[[str], Awaitable[bool]]
-"""Whether a wallet with this primary address is one of the service's own."""
+
+class Ownership(Protocol):
+    """What the database knows of wallets that may be found open in a process."""
+
+    async def knows_wallet(self, address: str) -> bool:
+        """Whether a wallet with this primary address is one of the service's own."""
+        ...
+
+    async def unfinished_passwords(self, role: Role) -> Sequence[str]:
+        """Passwords of wallets of this role whose set-up was never finished, the latest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +64,11 @@ async def examine(slot: Slot, network: Network) -> Examination:
     return Examination(probed, open_address)
 
 
-async def inspect(slot: Slot, network: Network, knows_wallet: KnowsWallet) -> None:
+async def inspect(slot: Slot, network: Network, ownership: Ownership) -> None:
     """Examine a slot nobody holds and make it ready: no wallet open, nothing running by itself."""
     found = await examine(slot, network)
     if found.open_address is not None:
-        if not await knows_wallet(found.open_address):
+        if not (await ownership.knows_wallet(found.open_address) or await _is_unfinished(slot, ownership)):
             raise SlotUnusableError(
                 f"{slot.name} has a wallet open that is not this service's. It was not touched.",
                 what_to_do="Give the service processes of its own: one application a wallet-rpc process.",
@@ -66,6 +77,21 @@ async def inspect(slot: Slot, network: Network, knows_wallet: KnowsWallet) -> No
         await _check_network(slot, network)
     await slot.rpc.auto_refresh(False)  # it would run on the one thread, in the middle of our calls
     slot.abilities = found.probed.abilities
+
+
+async def _is_unfinished(slot: Slot, ownership: Ownership) -> bool:
+    """Whether the open wallet was left by a set-up of ours that was interrupted.
+
+    In the middle of one, a wallet shows an address that nobody has stored. But its password is ours and random: only a
+    wallet that has it lets it be "changed" to itself, and any other refuses and stays as it is.
+    """
+    for password in await ownership.unfinished_passwords(slot.role):
+        try:
+            await slot.rpc.change_wallet_password(password, password)
+        except WrongPasswordError:
+            continue
+        return True
+    return False
 
 
 async def _check_network(slot: Slot, network: Network) -> None:
@@ -96,11 +122,11 @@ async def _check_network(slot: Slot, network: Network) -> None:
 _REFUSED_KEYS = -1
 
 
-async def inspect_all(slots: Iterable[Slot], pool: SlotPool, network: Network, knows_wallet: KnowsWallet) -> None:
+async def inspect_all(slots: Iterable[Slot], pool: SlotPool, network: Network, ownership: Ownership) -> None:
     """Look at slots that nobody holds: a bad one is not used, one that was bad and is good again comes back."""
     for slot in slots:
         try:
-            await inspect(slot, network, knows_wallet)
+            await inspect(slot, network, ownership)
         except EscrowError as error:
             pool.mark_sick(slot, f"{error.message} {error.what_to_do}")
         else:

@@ -45,6 +45,7 @@ class Lease:
     fences: Mapping[Role, int]
     since: float
     _over: bool = field(default=False, repr=False)
+    _suspects: dict[Role, str] = field(default_factory=dict, repr=False)
 
     def slot(self, role: Role) -> Slot:
         """The slot leased for a role, if the lease still holds. Raises LeaseLostError."""
@@ -52,6 +53,10 @@ class Lease:
         if self._over or slot.fence != self.fences[role]:
             raise LeaseLostError(f"The lease of {slot.name} is over.")
         return slot
+
+    def suspect(self, role: Role, reason: str) -> None:
+        """Something is wrong with a slot: when the lease ends it is looked at before anybody gets it again."""
+        self._suspects[role] = reason
 
 
 @dataclass(slots=True, eq=False)
@@ -149,8 +154,10 @@ class SlotPool:
             return
         lease._over = True
         self._leases.discard(lease)
-        for slot in lease.slots.values():
+        for role, slot in lease.slots.items():
             slot.fence += 1
+            if role in lease._suspects:
+                self.mark_sick(slot, lease._suspects[role])
             self._put_back(slot)
         self._hand_out()
 

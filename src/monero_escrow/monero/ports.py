@@ -242,6 +242,10 @@ class WalletRpc(Protocol):
         """True once a call was given up on: it may still run, so the process must not serve another wallet."""
         ...
 
+    def forget_abandoned(self) -> None:
+        """The process was restarted, or has rested longer than any call may run: it can be trusted again."""
+        ...
+
     async def get_version(self) -> RpcVersion: ...
     async def create_wallet(self, filename: str, password: str) -> None:
         """Make a wallet with a fresh seed, open it and write it; `WalletExistsError` when the file is there."""
@@ -265,6 +269,10 @@ class WalletRpc(Protocol):
         ...
 
     async def store(self) -> None: ...
+    async def change_wallet_password(self, old: str, new: str) -> None:
+        """Change the open wallet's password; `WrongPasswordError`, and nothing changed, unless `old` is right."""
+        ...
+
     async def get_address(self) -> str:
         """The primary address; `NoWalletOpenError` when nothing is open."""
         ...
@@ -312,7 +320,8 @@ class WalletRpc(Protocol):
         """Propose paying each (address, piconero). From a multisig wallet only: nothing is broadcast.
 
         The fee comes on top, or is taken in equal parts from the destinations whose positions `subtract_fee_from`
-        names.
+        names. To leave no change with several recipients, name one: net amounts that leave just the fee are refused
+        (-16), because the wallet first reckons with a change output.
         """
         ...
 

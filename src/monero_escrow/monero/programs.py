@@ -21,7 +21,10 @@ class ProgramsMissingError(InvalidInputError):
     """There is no Monero on this machine that is new enough."""
 
     code = "monero_missing"
-    what_to_do = f"Run scripts/get-monero, which needs no root, or point {FOLDER_VARIABLE} to a folder with monerod and monero-wallet-rpc."
+    what_to_do = (
+        "Run scripts/get-monero, which needs no root, "
+        f"or point {FOLDER_VARIABLE} to a folder with monerod and monero-wallet-rpc."
+    )
 
 
 @dataclass(frozen=True, slots=True)

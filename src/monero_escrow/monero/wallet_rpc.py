@@ -84,6 +84,9 @@ class WalletRpcClient:
     def abandoned(self) -> bool:
         return self._rpc.abandoned
 
+    def forget_abandoned(self) -> None:
+        self._rpc.abandoned = False
+
     async def aclose(self) -> None:
         await self._rpc.aclose()
 
@@ -128,6 +131,9 @@ class WalletRpcClient:
 
     async def store(self) -> None:
         await self._call("store")
+
+    async def change_wallet_password(self, old: str, new: str) -> None:
+        await self._call("change_wallet_password", {"old_password": old, "new_password": new})
 
     async def get_address(self) -> str:
         return (await self._call("get_address", {"account_index": 0, "address_index": [0]})).text("address")

@@ -50,21 +50,18 @@ def sqlcipher_engine(path: Path, key: bytes) -> Engine:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise DatabaseUnusableError(f"The database file cannot be made: {error.strerror}.") from None
+    _prove_key(path, key)
 
     def connect() -> Any:
         connection = sqlcipher.connect(str(path), check_same_thread=False, isolation_level=None, timeout=10)
         try:
-            connection.execute("PRAGMA cipher_log_level = NONE")  # else a wrong key is also told to standard error
-            connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # fails here under a wrong key
+            _unlock(connection, key)
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
         except sqlcipher.DatabaseError as error:
             connection.close()
-            if "not a database" in str(error):
-                raise WrongDatabaseKeyError(f"{path.name} cannot be read with this key.") from None
             raise DatabaseUnusableError(f"The database cannot be opened: {error}.") from None
         return connection
 
@@ -85,3 +82,26 @@ def sqlcipher_engine(path: Path, key: bytes) -> Engine:
 
     with engine.connect():
         return engine
+
+
+def _unlock(connection: Any, key: bytes) -> None:
+    """Give the key and read with it; sqlcipher.DatabaseError ("not a database") under a wrong one."""
+    connection.execute("PRAGMA cipher_log_level = NONE")  # else a wrong key is also told to standard error
+    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _prove_key(path: Path, key: bytes) -> None:
+    """Raise WrongDatabaseKeyError under a wrong key, with the file and its log as they were.
+
+    Read-only: a connection that may write carries a log that a crash left behind into the file when it is closed, also
+    when it could read none of it. Whatever else is wrong, the first real connection says.
+    """
+    connection = sqlcipher.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
+    try:
+        _unlock(connection, key)
+    except sqlcipher.DatabaseError as error:
+        if "not a database" in str(error):
+            raise WrongDatabaseKeyError(f"{path.name} cannot be read with this key.") from None
+    finally:
+        connection.close()

@@ -167,6 +167,7 @@ def _payout(row: Row[Any]) -> PayoutRecord:
         decided_by=row.decided_by,
         reason=row.reason,
         fee_piconero=row.fee_piconero,
+        shared_fee_piconero=row.shared_fee_piconero,
         txid=row.txid,
         mined_height=row.mined_height,
         trouble=row.trouble,

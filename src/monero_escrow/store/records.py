@@ -114,6 +114,7 @@ class PayoutRecord:
     decided_by: str
     reason: str | None
     fee_piconero: int | None
+    shared_fee_piconero: int | None
     txid: str | None
     mined_height: int | None
     trouble: str | None

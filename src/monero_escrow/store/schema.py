@@ -157,6 +157,7 @@ payouts = Table(
     Column("decided_by", String(128), nullable=False),
     Column("reason", String(2000)),
     Column("fee_piconero", BigInteger),
+    Column("shared_fee_piconero", BigInteger, comment="the fee that was divided among the shares"),
     Column("txid", String(64)),
     Column("raw_transaction_sealed", LargeBinary, comment="as broadcast; rebroadcast needs no wallet"),
     Column("mined_height", BigInteger),

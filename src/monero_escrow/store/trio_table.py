@@ -121,6 +121,19 @@ class TrioTable:
         )
         return self._connection.execute(found).first() is not None
 
+    def unfinished_passwords(self, role: Role, limit: int = 50) -> list[str]:
+        """Passwords of the latest wallets of this role whose set-up was never finished, the latest first."""
+        t, p = schema.trios, schema.participants
+        query = (
+            select(p.c.trio_id, p.c.password_sealed)
+            .join(t, t.c.id == p.c.trio_id)
+            .where(p.c.role == role, p.c.hosted == 1, t.c.state != TrioState.READY)
+            .order_by(t.c.created_at.desc())
+            .limit(limit)
+        )
+        rows = self._connection.execute(query)
+        return [self._sealer.open(_PASSWORD, f"{row.trio_id}/{role}", row.password_sealed) for row in rows]
+
     def view_key(self, trio_id: str) -> str:
         """The private view key of a finished trio. Raises NotFoundError."""
         sealed = self._connection.scalar(select(schema.trios.c.view_key_sealed).where(schema.trios.c.id == trio_id))

@@ -170,6 +170,9 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(length=128), nullable=False),
         sa.Column("reason", sa.String(length=2000), nullable=True),
         sa.Column("fee_piconero", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "shared_fee_piconero", sa.BigInteger(), nullable=True, comment="the fee that was divided among the shares"
+        ),
         sa.Column("txid", sa.String(length=64), nullable=True),
         sa.Column(
             "raw_transaction_sealed",

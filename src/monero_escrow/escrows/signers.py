@@ -1,0 +1,143 @@
+"""The two wallets that sign a payout: opened, brought up to date with each other, and kept to the plan's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.judgement import TamperedSetError
+from monero_escrow.core.payout import Plan
+from monero_escrow.core.roles import Role
+from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.hosted import HostedWallet, side_by_side
+from monero_escrow.store.records import PayoutRecord, TrioRecord
+from monero_escrow.store.store import Transaction
+from monero_escrow.store.trail_tables import OK
+
+
+class PlanOutputSpentError(TamperedSetError):
+    """An output of the plan is spent already, or is not what it was."""
+
+    code = "plan_output_spent"
+    what_to_do = "The payout stops for a person: look at the chain for a transaction that spends the escrow's outputs."
+
+
+class SignersDisagreeError(UnavailableError):
+    """The two signers' wallets do not see the same outputs, or not yet all that the plan spends."""
+
+    code = "signers_disagree"
+    what_to_do = "Nothing was signed. Both wallets are refreshed and exchange their infos again."
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """The two wallets of a payout, open. The proposer proposes; the cosigner looks, signs and submits."""
+
+    proposer: HostedWallet
+    cosigner: HostedWallet
+
+    @property
+    def both(self) -> tuple[HostedWallet, HostedWallet]:
+        """Both, the proposer first."""
+        return self.proposer, self.cosigner
+
+
+@asynccontextmanager
+async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> AsyncIterator[Signers]:
+    """Lease two slots and open the two signers' wallets on them, up to date with the chain."""
+    plan, network = payout.plan, ctx.settings.monero_network
+    roles, work = frozenset({plan.proposer, plan.cosigner}), f"payout of {payout.escrow_id}"
+    async with (
+        ctx.pool.lease(roles, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
+        HostedWallet(lease, trio.participants[plan.proposer], network) as proposer,
+        HostedWallet(lease, trio.participants[plan.cosigner], network) as cosigner,
+    ):
+        signers = Signers(proposer, cosigner)
+        async with step(ctx, payout, "open wallets"):
+            await side_by_side(wallet.open(trio) for wallet in signers.both)
+            await side_by_side(_refresh(wallet) for wallet in signers.both)
+        yield signers
+
+
+async def _refresh(wallet: HostedWallet) -> int:
+    return await (await wallet.checked()).refresh()
+
+
+async def exchange_infos(ctx: Context, payout: PayoutRecord, signers: Signers) -> None:
+    """Fresh nonces from each signer, durable before they leave, imported by the other.
+
+    Only after this is a balance, a key image or a "spent" believed. An info is good for one signing.
+    """
+    async with step(ctx, payout, "exchange infos"):
+        infos = await side_by_side(_export(wallet) for wallet in signers.both)
+        imports = zip(signers.both, reversed(infos), strict=True)
+        seen = await side_by_side(_import(wallet, info) for wallet, info in imports)
+    if len(set(seen)) != 1:
+        raise SignersDisagreeError(f"The signers' wallets see {seen[0]} and {seen[1]} outputs.")
+
+
+async def _export(wallet: HostedWallet) -> str:
+    rpc = await wallet.checked()
+    info = await rpc.export_multisig_info()
+    await rpc.store()
+    return info
+
+
+async def _import(wallet: HostedWallet, info: str) -> int:
+    return await (await wallet.checked()).import_multisig_info([info])
+
+
+async def keep_to_plan(ctx: Context, payout: PayoutRecord, signers: Signers) -> None:
+    """Freeze every output the plan does not name in both wallets; keep the key images of those it does."""
+    images = await side_by_side(_freeze_others(payout.plan, wallet) for wallet in signers.both)
+
+    def record(tx: Transaction) -> None:
+        for public_key, key_image in images[0].items():
+            tx.outputs.change(payout.escrow_id, public_key, key_image=key_image)
+
+    await ctx.store.write(record)
+
+
+async def _freeze_others(plan: Plan, wallet: HostedWallet) -> dict[str, str]:
+    """The key images of the plan's outputs. Raises PlanOutputSpentError, SignersDisagreeError."""
+    rpc = await wallet.checked()
+    planned = {output.public_key: output.amount_piconero for output in plan.outputs}
+    images: dict[str, str] = {}
+    for output in await rpc.incoming_transfers():
+        if output.key_image is None:
+            continue
+        if output.public_key in planned:
+            if output.spent or output.amount_piconero != planned[output.public_key]:
+                raise PlanOutputSpentError("An output of the plan is spent, or is not what it was.")
+            images[output.public_key] = output.key_image
+            if output.frozen:
+                await rpc.thaw(output.key_image)
+        elif not output.frozen and not output.spent:
+            await rpc.freeze(output.key_image)
+    if images.keys() != planned.keys():
+        missing = len(planned.keys() - images.keys())
+        raise SignersDisagreeError(f"The {wallet.role} wallet does not see {missing} of the plan's outputs.")
+    return images
+
+
+@asynccontextmanager
+async def step(ctx: Context, payout: PayoutRecord, name: str, role: Role | None = None) -> AsyncIterator[None]:
+    """A row in the journal before the step runs, its result after."""
+    begun = ctx.clock.now()
+    row = await ctx.store.write(
+        lambda tx: tx.journal.intend(
+            escrow_id=payout.escrow_id, subject_id=payout.id, name=name, role=role, slot=None, now=begun
+        )
+    )
+    result = "cancelled"
+    try:
+        yield
+        result = OK
+    except Exception as error:
+        result = str(error) or type(error).__name__
+        raise
+    finally:
+        ended = ctx.clock.now()
+        await ctx.store.write(lambda tx: tx.journal.end(row, result, ended))

@@ -1,0 +1,90 @@
+"""What the pool's tests share: a clock that the test moves, and slots without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Sequence
+from typing import cast
+
+from monero_escrow.core.roles import role_of_slot
+from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.ports import WalletRpc
+
+QUARANTINE_SECONDS = 900.0
+
+
+class VirtualClock:
+    """A `Clock` that stands still until `advance` is called."""
+
+    def __init__(self) -> None:
+        self._now = 1_000.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._number = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._number += 1
+        heapq.heappush(self._sleepers, (self._now + seconds, self._number, woken))
+        await woken
+
+    async def advance(self, seconds: float) -> None:
+        """Let this much time pass, waking each sleeper at its moment, and everybody act on it."""
+        end = self._now + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self._now, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                woken.set_result(None)
+            await settle()
+        self._now = end
+
+
+async def settle() -> None:
+    """Give every task its turns until each waits for something that only the test can make happen."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class IdleRpc:
+    """Stands in for a wallet-rpc process nobody calls; a test says when a call to it was given up on."""
+
+    def __init__(self, index: int) -> None:
+        self.url = f"http://127.0.0.1:{18_082 + index}"
+        self.abandoned = False
+
+    def forget_abandoned(self) -> None:
+        self.abandoned = False
+
+
+def make_slots(count: int) -> list[Slot]:
+    return [Slot(index, role_of_slot(index), cast("WalletRpc", IdleRpc(index))) for index in range(count)]
+
+
+def make_pool(slots: Sequence[Slot], clock: VirtualClock) -> SlotPool:
+    return SlotPool(slots, clock, quarantine_seconds=QUARANTINE_SECONDS)
+
+
+def abandon_a_call(slot: Slot) -> None:
+    """A call to the slot's process got no answer, and may still run."""
+    cast("IdleRpc", slot.rpc).abandoned = True
+
+
+def assert_books_balance(pool: SlotPool) -> None:
+    """Leased + free + sick = total, counted anew from the slots themselves, and nobody shares a slot."""
+    leased = [slot for lease in pool.leases for slot in lease.slots.values()]
+    assert len(leased) == len(set(leased)), "a slot is leased twice"
+    idle = [slot for slot in pool.slots if slot not in leased]
+    free = [slot for slot in idle if slot.sick is None and slot.resting_because is None]
+    stats = pool.stats()
+    assert (stats.total, stats.leased, stats.free) == (len(pool.slots), len(leased), len(free))
+    assert stats.leased + stats.free + stats.sick == stats.total
+    for role, count in stats.free_by_role.items():
+        assert count == sum(slot.role is role for slot in free)

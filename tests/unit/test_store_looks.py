@@ -1,0 +1,161 @@
+"""When an escrow is looked at next: due, woken, looked at, and never forgotten in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from monero_escrow.core.life_cycle import State
+from monero_escrow.store.records import PayoutState
+from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from unit.rows import MASTER_KEY, NETWORK, add_funded, address, decide, escrow, plan
+
+NOBODY: frozenset[str] = frozenset()
+WOKEN = frozenset({State.AWAITING_DEPOSIT})
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
+    yield opened
+    opened.close()
+
+
+async def add(store: SqlStore, name: str, state: State = State.AWAITING_DEPOSIT, due_at: float | None = 100.0) -> None:
+    """An escrow with an address, in a state."""
+
+    def work(tx: Transaction) -> None:
+        tx.escrows.add(escrow(name, due_at=due_at))
+        tx.escrows.change(name, expected=State.SETTING_UP, now=100.0, state=state, deposit_address=address(name))
+
+    await store.write(work)
+
+
+async def due_at(store: SqlStore, name: str) -> float | None:
+    return (await store.read(lambda tx: tx.escrows.get(name))).due_at
+
+
+async def test_a_look_that_is_over_sets_the_next_one_and_what_came_of_it(store: SqlStore) -> None:
+    await add(store, "one")
+    seen = await store.read(lambda tx: tx.escrows.get("one"))
+
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0, failures=2, trouble="no slot"))
+
+    after = await store.read(lambda tx: tx.escrows.get("one"))
+    assert (after.due_at, after.failures, after.trouble) == (700.0, 2, "no slot")
+    await store.write(lambda tx: tx.escrows.looked_at(after, None))
+    after = await store.read(lambda tx: tx.escrows.get("one"))
+    assert (after.due_at, after.failures, after.trouble) == (None, 0, None)
+
+
+async def test_an_escrow_that_was_woken_during_a_look_is_looked_at_once_more(store: SqlStore) -> None:
+    await add(store, "one")
+    seen = await store.read(lambda tx: tx.escrows.get("one"))
+    await store.write(lambda tx: tx.escrows.wake(WOKEN, 105.0))
+
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
+
+    assert await due_at(store, "one") == 105.0
+
+
+async def test_an_escrow_that_moved_during_a_look_is_looked_at_once_more(store: SqlStore) -> None:
+    await add(store, "one")
+    seen = await store.read(lambda tx: tx.escrows.get("one"))
+    await store.write(
+        lambda tx: tx.escrows.change(
+            "one", expected=State.AWAITING_DEPOSIT, now=104.0, state=State.FUNDED, due_at=104.0
+        )
+    )
+
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
+
+    assert await due_at(store, "one") == 104.0
+
+
+async def test_a_block_wakes_those_who_wait_for_the_chain_and_those_with_a_payout_under_way(store: SqlStore) -> None:
+    await add(store, "waiting", due_at=900.0)
+    await add(store, "disputed", State.DISPUTED, due_at=900.0)
+    await add(store, "no longer watched", due_at=None)
+    await store.write(lambda tx: tx.escrows.add(escrow("no address", due_at=900.0)))
+    for name, state in (("paying", PayoutState.BROADCAST), ("paid", PayoutState.SETTLED)):
+        await add(store, name, State.SETTLED, due_at=900.0)
+        await store.write(lambda tx, name=name: decide(tx, name, name, plan(name)))  # type: ignore[misc]
+        await store.write(lambda tx, name=name, state=state: tx.payouts.change(name, state=state))  # type: ignore[misc]
+
+    await store.write(lambda tx: tx.escrows.wake(frozenset({*WOKEN, State.SETTING_UP}), 105.0))
+
+    assert await due_at(store, "waiting") == 105.0
+    assert await due_at(store, "paying") == 105.0
+    for name in ("disputed", "no address", "paid"):
+        assert await due_at(store, name) == 900.0
+    assert await due_at(store, "no longer watched") is None
+
+
+async def test_what_is_due_comes_set_ups_and_payouts_first_and_then_the_longest_waiting(store: SqlStore) -> None:
+    await add(store, "look", due_at=90.0)
+    await add(store, "earlier look", due_at=80.0)
+    await add(store, "payout", State.PAYING_OUT, due_at=99.0)
+    await add(store, "not yet", due_at=101.0)
+    await add(store, "never", due_at=None)
+    await store.write(lambda tx: tx.escrows.add(escrow("set-up", due_at=98.0)))
+
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 10, NOBODY)) == [
+        "set-up", "payout", "earlier look", "look",
+    ]  # fmt: skip
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 2, frozenset({"set-up"}))) == ["payout", "earlier look"]
+    assert await store.read(lambda tx: tx.escrows.next_due_at(NOBODY)) == 80.0
+    assert await store.read(lambda tx: tx.escrows.next_due_at(frozenset({"earlier look"}))) == 90.0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+async def test_pages_show_every_escrow_once_newest_first_also_those_of_one_moment(store: SqlStore, limit: int) -> None:
+    for number in range(7):
+        await store.write(
+            lambda tx, number=number: tx.escrows.add(escrow(f"escrow {number}", created_at=100.0 + number // 3))  # type: ignore[misc]
+        )
+    seen: list[str] = []
+    before: tuple[float, str] | None = None
+    while page := await store.read(
+        lambda tx: tx.escrows.page(shop_id="shop", states=None, before=before, limit=limit)  # noqa: B023
+    ):
+        assert len(page) <= limit
+        seen += [found.id for found in page]
+        before = (page[-1].created_at, page[-1].id)
+
+    assert seen == [f"escrow {number}" for number in (6, 5, 4, 3, 2, 1, 0)]
+
+
+async def test_a_page_holds_only_the_shops_own_escrows_in_the_states_asked_for(store: SqlStore) -> None:
+    await add(store, "waiting")
+    await add(store, "funded", State.FUNDED)
+    await store.write(lambda tx: tx.escrows.add(escrow("another", shop_id="another shop")))
+
+    async def page(shop_id: str | None, states: frozenset[State] | None) -> set[str]:
+        found = await store.read(lambda tx: tx.escrows.page(shop_id=shop_id, states=states, before=None, limit=10))
+        return {one.id for one in found}
+
+    assert await page("shop", None) == {"waiting", "funded"}
+    assert await page("shop", frozenset({State.FUNDED})) == {"funded"}
+    assert await page(None, None) == {"waiting", "funded", "another"}
+    assert await page("shop", frozenset()) == set()
+
+
+async def test_events_come_in_order_after_the_last_one_seen_and_only_the_shops_own(store: SqlStore) -> None:
+    def work(tx: Transaction) -> None:
+        add_funded(tx)
+        tx.escrows.add(escrow("another", shop_id="another shop"))
+        for number in range(3):
+            tx.outbox.add("shop", "escrow", f"event {number}", {"number": number}, 100.0)
+            tx.outbox.add("another shop", "another", "foreign", {}, 100.0)
+
+    await store.write(work)
+
+    events = await store.read(lambda tx: tx.outbox.after("shop", 0, 10))
+    assert [event.type for event in events] == ["event 0", "event 1", "event 2"]
+    assert [event.id for event in events] == sorted({event.id for event in events})
+    rest = await store.read(lambda tx: tx.outbox.after("shop", events[0].id, 1))
+    assert [event.data for event in rest] == [{"number": 1}]
+    assert len(await store.read(lambda tx: tx.outbox.after(None, 0, 10))) == 6
