@@ -1,10 +1,25 @@
-"""What every test run shares: skips can be forbidden, and slow tests name themselves."""
+"""What every test run shares: the versions of Monero to run on, and that skips can be forbidden.
+
+$MONERO_BIN_DIRS (folders with the programs, separated like $PATH) or $MONERO_BIN_DIR narrows the choice; otherwise
+everything that scripts/get-monero fetched is used, or an installed Monero. None at all is a failure, not a skip.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+from monero_escrow.monero.programs import (
+    FOLDER_VARIABLE,
+    MoneroPrograms,
+    ProgramsMissingError,
+    fetched_folders,
+    find_programs,
+    programs_in,
+)
+from monero_escrow.monero.versions import LEAST_SUPPORTED
 
 _skipped: list[str] = []
 
@@ -18,3 +33,28 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """With FORBID_SKIPS (set where everything can be installed) a skipped test is a failed run."""
     if _skipped and os.environ.get("FORBID_SKIPS"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _installed() -> list[MoneroPrograms | None]:
+    named = os.environ.get("MONERO_BIN_DIRS") or os.environ.get(FOLDER_VARIABLE)
+    folders = [Path(folder) for folder in named.split(os.pathsep)] if named else fetched_folders()
+    found = [programs for folder in folders if (programs := programs_in(folder)) is not None]
+    enough = [programs for programs in found if programs.version >= LEAST_SUPPORTED]
+    if not enough and not named:
+        try:
+            enough = [find_programs()]
+        except ProgramsMissingError:
+            return [None]
+    return [*sorted(enough, key=lambda programs: programs.version, reverse=True)] or [None]
+
+
+def _id(programs: MoneroPrograms | None) -> str:
+    return str(programs.version) if programs else "no-monero"
+
+
+@pytest.fixture(scope="session", params=_installed(), ids=_id)
+def programs(request: pytest.FixtureRequest) -> MoneroPrograms:
+    if request.param is None:
+        pytest.fail(ProgramsMissingError.what_to_do)
+    programs: MoneroPrograms = request.param
+    return programs

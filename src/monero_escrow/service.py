@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 
 from monero_escrow.clock import Clock, SystemClock
-from monero_escrow.config import Settings
+from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role, role_of_slot
 from monero_escrow.escrows.conductor import Conductor
@@ -139,7 +139,12 @@ async def _look_at_sick_slots(ctx: Context) -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Run the service until it is told to stop (SIGINT, SIGTERM)."""
+    """Run the service until it is told to stop (SIGINT, SIGTERM). Raises what keeps it from starting."""
+    if not settings.monero_rpc_urls:
+        raise SettingsError(
+            "MONERO_RPC_URLS is not set: an escrow needs three wallet-rpc processes.",
+            what_to_do="Start them and list them, comma-separated; README.md shows how. `monero-escrow doctor` checks.",
+        )
     async with running_service(settings) as conductor:
         config = uvicorn.Config(
             create_app(conductor),

@@ -20,18 +20,13 @@ from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.init_escrow import Order, init_escrow
 from monero_escrow.escrows.views import EscrowView, escrow_view
 from monero_escrow.monero.private_chain import Person, PrivateChain
-from monero_escrow.monero.programs import MoneroPrograms, find_programs
+from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.waiting import until
 from monero_escrow.service import running_service
 
 XMR = 10**12
 CONFIRMATIONS = 10
 _LONGEST_WAIT_SECONDS = 90.0
-
-
-@pytest.fixture(scope="session")
-def programs() -> MoneroPrograms:
-    return find_programs()
 
 
 @dataclass

@@ -1,13 +1,8 @@
-"""Real Monero processes for the conformance tests, once for every version of Monero on this machine.
-
-$MONERO_BIN_DIRS (folders with the programs, separated like $PATH) or $MONERO_BIN_DIR narrows the choice; otherwise
-everything that scripts/get-monero fetched is used, or an installed Monero. None at all is a failure, not a skip.
-"""
+"""Real Monero processes for the conformance tests, once for every version of Monero on this machine."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -18,43 +13,10 @@ from conformance.trio import Trio, make_trio
 from monero_escrow.core.address import Network
 from monero_escrow.monero.private_chain import PrivateChain
 from monero_escrow.monero.processes import ChildProcess, start_wallet_rpc
-from monero_escrow.monero.programs import (
-    FOLDER_VARIABLE,
-    MoneroPrograms,
-    ProgramsMissingError,
-    fetched_folders,
-    find_programs,
-    programs_in,
-)
-from monero_escrow.monero.versions import LEAST_SUPPORTED
+from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
 StartOffline = Callable[..., Awaitable[tuple[ChildProcess, WalletRpcClient]]]
-
-
-def _installed() -> list[MoneroPrograms | None]:
-    named = os.environ.get("MONERO_BIN_DIRS") or os.environ.get(FOLDER_VARIABLE)
-    folders = [Path(folder) for folder in named.split(os.pathsep)] if named else fetched_folders()
-    found = [programs for folder in folders if (programs := programs_in(folder)) is not None]
-    enough = [programs for programs in found if programs.version >= LEAST_SUPPORTED]
-    if not enough and not named:
-        try:
-            enough = [find_programs()]
-        except ProgramsMissingError:
-            return [None]
-    return [*sorted(enough, key=lambda programs: programs.version, reverse=True)] or [None]
-
-
-def _id(programs: MoneroPrograms | None) -> str:
-    return str(programs.version) if programs else "no-monero"
-
-
-@pytest.fixture(scope="session", params=_installed(), ids=_id)
-def programs(request: pytest.FixtureRequest) -> MoneroPrograms:
-    if request.param is None:
-        pytest.fail(ProgramsMissingError.what_to_do)
-    programs: MoneroPrograms = request.param
-    return programs
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

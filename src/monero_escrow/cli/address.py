@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+from monero_escrow.cli.options import Json
 from monero_escrow.core.address import InvalidAddressError, Network, parse_address
 
 
-def check_address(address: str, *, network: Network | None = None, json_output: bool = False) -> int:
+def check_address(address: str, *, network: Network | None = None, json_output: Json = False) -> int:
     """Say whether an address is sound, and if not, why. Exits 0 or 1.
 
     Parameters
@@ -16,8 +17,6 @@ def check_address(address: str, *, network: Network | None = None, json_output: 
         The address to look at.
     network
         Which network it must belong to; without it, any.
-    json_output
-        Print JSON for a script.
     """
     candidates = (network,) if network else (Network.MAINNET, Network.STAGENET, Network.TESTNET)
     found: dict[str, object] = {}

@@ -12,11 +12,10 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 
+from monero_escrow.cli.options import Json
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES
@@ -46,7 +45,7 @@ class Finding:
     what_to_do: str = ""
 
 
-def doctor(*, json_output: Annotated[bool, Parameter(name="--json", help="Print JSON for a script.")] = False) -> int:
+def doctor(*, json_output: Json = False) -> int:
     """Check settings, database, wallet-rpc processes, daemon, port and clock. Exits 1 if something must be mended."""
     findings = asyncio.run(_all_findings())
     if json_output:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
 from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.options import Json
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
 from monero_escrow.escrows.context import short
 from monero_escrow.escrows.views import EscrowView, escrow_view
 
 escrow_app = App(name="escrow", help="Look at escrows.")
-
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a script.")]
 
 
 @escrow_app.command(name="list")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.options import Json
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.store import Transaction
@@ -20,8 +21,6 @@ keys_app = App(name="keys", help="Make, list and revoke API keys.")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DAY_SECONDS = 86_400
-
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a script.")]
 
 
 @keys_app.command

@@ -1,0 +1,67 @@
+# Everything a developer or a first-time user calls. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+KEEP ?=
+
+.PHONY: help demo test check install dev serve bench lock docs format clean monero
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+demo: install monero ## three orders on a private Monero chain, about two minutes (KEEP=1 leaves it running)
+	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep)
+
+test: dev monero ## all tests, real chain included
+	@MONERO_BIN_DIRS="$$(scripts/monero-folders)" $(BIN)/pytest $(ARGS)
+
+check: dev ## format, lint, types, import arrows, module sizes, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	scripts/check-sizes
+	$(BIN)/python scripts/generate-docs --check
+
+install: $(VENV)/installed ## make .venv with monero-escrow in it
+
+serve: install ## run the service (settings from the environment or .env)
+	@$(BIN)/monero-escrow serve
+
+bench: dev monero ## the original flow, the bare calls and ours, side by side (ROUNDS=9)
+	@$(BIN)/python -m bench.set_up $$(scripts/get-monero) $$(scripts/get-monero --suite trixie) \
+	    $$(scripts/get-monero --suite bookworm --any-version) $(ARGS)
+
+lock: dev ## resolve the dependencies anew into the hashed lock files
+	scripts/lock
+
+docs: dev ## write the generated pages of docs/
+	@$(BIN)/python scripts/generate-docs
+
+format: dev ## format the code
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+monero: ## fetch Monero's programs (no root), unless new enough ones are installed
+	@scripts/get-monero --use-installed >/dev/null
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+dev: $(VENV)/installed-dev
+
+$(VENV)/bin/python:
+	@scripts/make-venv $(PYTHON) $(VENV)
+
+# pip's own output is kept quiet; what fails is shown.
+$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing monero-escrow into $(VENV) (half a minute the first time)…"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	@echo "Installing what the tests need into $(VENV)…"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

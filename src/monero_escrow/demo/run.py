@@ -1,0 +1,172 @@
+"""`monero-escrow demo`: set the stage, take the orders through at once, show what came of it, clear everything away.
+
+Exit codes: 0 all as planned (and after Ctrl-C when everything was only kept running), 1 a step failed or an amount
+differs, 128 + signal when it was interrupted (130 for Ctrl-C). No process outlives it: the first signal cancels the
+story, further ones change nothing, and the clearing away is never interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from monero_escrow.demo.api import Escrow, EscrowApi
+from monero_escrow.demo.board import Board, board_for
+from monero_escrow.demo.failures import first_failure, step
+from monero_escrow.demo.orders import CONFIRMATIONS, LEFT_IN_DISPUTE, THREE_ORDERS, OrderLife, Outcome
+from monero_escrow.demo.stage import Stage, set_stage
+from monero_escrow.demo.summary import show_failure, show_kept, show_summary
+from monero_escrow.monero.programs import MoneroPrograms, find_programs
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SLOW_BLOCK_SECONDS: Final = 30.0
+_LOOK_EVERY_SECONDS: Final = 4.0
+_NARROWEST_LOG: Final = 110
+
+
+def run_demo(keep: bool = False) -> int:
+    """The whole demo, on stdout; answers the exit code. With `keep` everything is left running until Ctrl-C."""
+    return asyncio.run(_Demo(_Output(), keep).run())
+
+
+class _Output(Console):
+    """Stdout. Should its reader go away (`demo | head`) it falls silent and tells, instead of ending the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_reader_gone: Callable[[], object] = bool
+        if not self.is_terminal:
+            self.width = max(self.width, _NARROWEST_LOG)
+
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        self.on_reader_gone()
+
+
+@dataclass(slots=True)
+class _Demo:
+    """One run. `interrupted_by` is the first signal that came; `kept` says that the story is over and all is well."""
+
+    console: _Output
+    keep: bool
+    folder: Path | None = None
+    interrupted_by: signal.Signals | None = None
+    kept: bool = False
+    exact: bool = False
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def run(self) -> int:
+        """Tell the story in a task of its own, so that a signal can end it and nothing can end the clearing away."""
+        loop = asyncio.get_running_loop()
+        story = asyncio.create_task(self._story())
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._interrupt, number, story)
+        self.console.on_reader_gone = partial(loop.call_soon_threadsafe, self._interrupt, signal.SIGPIPE, story)
+        try:
+            await asyncio.wait([story])
+        finally:
+            await self._end_everything()
+        return self._verdict(story)
+
+    def _interrupt(self, number: signal.Signals, story: asyncio.Task[None]) -> None:
+        if self.interrupted_by is None:
+            self.interrupted_by = number
+            story.cancel()
+
+    async def _end_everything(self) -> None:
+        if self.folder is not None:
+            self._line("Ending every process that was started …")
+        await self.stack.aclose()
+
+    def _verdict(self, story: asyncio.Task[None]) -> int:
+        if self.interrupted_by is not None:
+            self._remove_folder()
+            self._line("Stopped; nothing is left running.")
+            return 0 if self.kept and self.exact else 128 + self.interrupted_by
+        error = None if story.cancelled() else story.exception()
+        if error is not None:
+            failure = first_failure(error)
+            if failure is None:
+                self._line(f"The logs are kept in {self.folder}")
+                raise error
+            show_failure(self.console, failure, self.folder)
+            return 1
+        if not self.exact:
+            self._line(f"The logs are kept in {self.folder}")
+            return 1
+        self._remove_folder()
+        return 0
+
+    def _remove_folder(self) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _story(self) -> None:
+        with board_for(self.console) as board:
+            with step("looking for Monero's programs"):
+                programs = await asyncio.to_thread(find_programs)
+            with step("making a temporary folder"):
+                self.folder = Path(tempfile.mkdtemp(prefix="monero-escrow-demo-"))
+            stage = await set_stage(programs, self.folder, board, self.stack)
+            lives = await _take_orders(stage, board, keep=self.keep)
+        await self._show(stage, programs, lives, board.elapsed)
+
+    async def _show(
+        self, stage: Stage, programs: MoneroPrograms, lives: list[tuple[Escrow, Outcome | None]], total_seconds: float
+    ) -> None:
+        outcomes = [outcome for _, outcome in lives if outcome is not None]
+        self.exact = show_summary(self.console, outcomes, total_seconds, str(programs.version))
+        if self.keep and self.folder is not None:
+            left = next(escrow for escrow, outcome in lives if outcome is None)
+            wallet_url = stage.buyer.owner.process.url
+            show_kept(
+                self.console,
+                api_url=stage.service.url,
+                keys=stage.keys,
+                escrow_id=left.escrow_id,
+                wallet_url=wallet_url,
+                folder=self.folder,
+            )
+            self.kept = True
+            await _keep_the_chain_alive(stage)
+
+    def _line(self, text: str) -> None:
+        with suppress(OSError):  # the terminal may be gone, which is no reason to leave anything running
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+async def _take_orders(stage: Stage, board: Board, *, keep: bool) -> list[tuple[Escrow, Outcome | None]]:
+    """All orders at once; three slots carry one set-up at a time, so they follow each other at a distance."""
+    orders = (*THREE_ORDERS, *((LEFT_IN_DISPUTE,) if keep else ()))
+    async with asyncio.TaskGroup() as at_once:
+        lives = [
+            at_once.create_task(OrderLife(order, stage, board.order(order.number, order.title)).live())
+            for order in orders
+        ]
+    return [life.result() for life in lives]
+
+
+async def _keep_the_chain_alive(stage: Stage) -> None:
+    """Mine what a payout may wait for, and otherwise a block now and then, as a real chain would."""
+    loop = asyncio.get_running_loop()
+    next_block = loop.time() + _SLOW_BLOCK_SECONDS
+    async with EscrowApi(stage.service.url, stage.keys.operator) as operator:
+        while True:
+            with step("keeping the chain alive"):
+                if await operator.escrows_in("paying_out"):
+                    await stage.miner.bury(CONFIRMATIONS)
+                elif loop.time() >= next_block:
+                    await stage.miner.bury(1)
+                    next_block = loop.time() + _SLOW_BLOCK_SECONDS
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)

@@ -1,0 +1,140 @@
+"""The service as a child process: its settings, its API keys, its start and its end.
+
+It is started as anybody would start it: `python -m monero_escrow serve` with environment variables. Nothing of the
+user's own settings reaches it, neither their environment nor a `.env` file: it runs in the demo's folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from monero_escrow.config import Settings
+from monero_escrow.monero.processes import LOOPBACK, ChildProcess, ProgramFailedError, free_port
+
+SHOP: Final = "demo-shop"
+_COMMAND_LIMIT_SECONDS: Final = 60.0
+_START_LIMIT_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeys:
+    """One key a scope."""
+
+    shop: str = field(repr=False)
+    arbiter: str = field(repr=False)
+    operator: str = field(repr=False)
+
+
+def service_environment(folder: Path) -> dict[str, str]:
+    """The environment for `keys` and, with the URLs added, for `serve`. Makes the folders and a fresh database key."""
+    key_file = folder / "database.key"
+    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+    return {
+        **_without_settings(os.environ),
+        "PYTHONUNBUFFERED": "1",
+        "MONERO_NETWORK": "regtest",
+        "DB_ENCRYPTION_KEY_FILE": str(key_file),
+        "DATA_DIR": str(folder / "data"),
+        "SERVER_HOST": LOOPBACK,
+        # A private chain's blocks come in bursts, and nobody wants to wait for the service to notice. Each wakes the
+        # escrows that wait for the chain; looking by the clock as well opens wallets for nothing.
+        "CHAIN_POLL_SECONDS": "0.3",
+        "DEPOSIT_POLL_SECONDS": "30",
+    }
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    ours = {"monero_escrow_config", *Settings.model_fields}
+    return {name: value for name, value in environment.items() if name.lower() not in ours}
+
+
+async def make_keys(folder: Path, environment: Mapping[str, str]) -> ApiKeys:
+    """Make the three keys, one after another, for the first also makes the database."""
+    return ApiKeys(
+        shop=await _make_key(folder, environment, "shop", "--shop", SHOP),
+        arbiter=await _make_key(folder, environment, "arbiter"),
+        operator=await _make_key(folder, environment, "operator"),
+    )
+
+
+async def start_service(folder: Path, environment: Mapping[str, str]) -> ChildProcess:
+    """Start `serve` on a free port and wait until it is ready. `url` is the API's."""
+    port = free_port()
+    log_file = folder / "service.log"
+    with log_file.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *_command("serve"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env={**environment, "SERVER_PORT": str(port)},
+            start_new_session=True,
+        )
+    service = ChildProcess("the service", process, f"http://{LOOPBACK}:{port}", log_file)
+    try:
+        await _until_ready(service)
+    except BaseException:
+        await service.stop()
+        raise
+    return service
+
+
+async def _until_ready(service: ChildProcess) -> None:
+    deadline = time.monotonic() + _START_LIMIT_SECONDS
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        while service.running and time.monotonic() < deadline:
+            with suppress(httpx2.HTTPError):
+                if (await http.get(f"{service.url}/readyz")).is_success:
+                    return
+            await asyncio.sleep(_POLL_SECONDS)
+    went = "is not ready in time" if service.running else "ended by itself"
+    raise ProgramFailedError(f"The service {went}:\n{service.wrote()}")
+
+
+async def _make_key(folder: Path, environment: Mapping[str, str], scope: str, *more: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *_command("keys", "create", "--scope", scope, *more, "--json"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(_COMMAND_LIMIT_SECONDS):
+            said, complained = await process.communicate()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        end = complained.decode(errors="replace").strip()[-2000:]
+        raise ProgramFailedError(f"`monero-escrow keys create --scope {scope}` failed:\n{end}")
+    key: str = json.loads(said)["key"]
+    return key
+
+
+def _command(*arguments: str) -> Sequence[str]:
+    """This Python's `monero-escrow`, told by the kernel to end should the demo die."""
+    setpriv = shutil.which("setpriv")
+    watched = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+    return (*watched, sys.executable, "-m", "monero_escrow", *arguments)

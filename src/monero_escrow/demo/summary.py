@@ -1,0 +1,137 @@
+"""The end of the demo: what was paid to whom, as the buyer's and the vendor's own wallets read it, beside the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from monero_escrow.core.money import XMR_DECIMALS, format_xmr
+from monero_escrow.demo.board import seconds, shortened
+from monero_escrow.demo.failures import DemoFailedError
+from monero_escrow.demo.orders import Outcome
+from monero_escrow.demo.service_process import ApiKeys
+
+_COLUMN_GAP: Final = (0, 2, 0, 0)
+
+_WHAT_YOU_SAW: Final = (
+    "Each order got a Monero address that belongs to three wallets, of which any two can spend. The buyer paid to it "
+    "from a wallet of their own; once the payment was ten blocks deep, the shop released it, refunded it, or let the "
+    "arbiter rule. Two wallets then signed the payout, the second only after comparing it with the plan, and the "
+    "amounts above were read from the chain by the receivers' own wallets. Here the service ran all three wallets: "
+    "whoever runs it like that holds all three keys."
+)
+_READ_ON: Final = (
+    "Read on: README.md (custody, configuration), docs/architecture.md (how it works), `monero-escrow serve --help`."
+)
+
+
+def show_summary(console: Console, outcomes: Sequence[Outcome], total_seconds: float, programs: str) -> bool:
+    """Print it; True when everything is equal to the piconero."""
+    console.print()
+    console.print(_payouts(outcomes))
+    console.print()
+    console.print(_receipts(outcomes))
+    console.print()
+    exact = all(outcome.exact for outcome in outcomes)
+    verdict = "Every amount is equal to the plan, to the piconero." if exact else "Something differs from the plan."
+    console.print(f"{verdict} {len(outcomes)} orders in {seconds(total_seconds)}, Monero {programs}.", highlight=False)
+    console.print()
+    console.print(f"What you saw: {_WHAT_YOU_SAW}", highlight=False, markup=False)
+    console.print(_READ_ON, highlight=False, markup=False)
+    return exact
+
+
+def _payouts(outcomes: Sequence[Outcome]) -> Table:
+    table = _table("order", "address", "payout txid")
+    for heading in ("paid in (XMR)", "network fee"):
+        table.add_column(heading, justify="right")
+    for outcome in outcomes:
+        table.add_row(
+            f"#{outcome.order.number} {outcome.order.ended}",
+            shortened(outcome.escrow.deposit_address),
+            shortened(outcome.payout.txid),
+            _xmr(outcome.escrow.amount_piconero),
+            format_xmr(outcome.payout.fee_piconero or 0),
+        )
+    return table
+
+
+def _receipts(outcomes: Sequence[Outcome]) -> Table:
+    """Plan beside receipt; a line more where the plan itself is wrong."""
+    table = _table("order", "who")
+    for heading in ("plan (XMR)", "received (XMR)"):
+        table.add_column(heading, justify="right")
+    table.add_column("equal")
+    for outcome in outcomes:
+        for party in outcome.parties:
+            table.add_row(
+                f"#{outcome.order.number} {outcome.order.ended}",
+                party.party,
+                _xmr(party.planned_piconero),
+                _xmr(party.received_piconero),
+                _mark(party.exact),
+            )
+        paid_out = sum(outcome.payout.payments.values()) + (outcome.payout.fee_piconero or 0)
+        if not outcome.adds_up:
+            table.add_row("", "all + fee", _xmr(outcome.escrow.amount_piconero), _xmr(paid_out), _mark(False))
+        if not outcome.as_agreed:
+            table.add_row("", "the plan is not what was decided", "", "", _mark(False))
+    return table
+
+
+def show_kept(console: Console, *, api_url: str, keys: ApiKeys, escrow_id: str, wallet_url: str, folder: Path) -> None:
+    """What one can do while everything is left running."""
+    lines = (
+        "",
+        "Everything is left running.",
+        f"  API docs       {api_url}/docs",
+        f"  shop key       {keys.shop}",
+        f"  arbiter key    {keys.arbiter}",
+        f"  operator key   {keys.operator}",
+        f"  buyer's wallet {wallet_url}/json_rpc (has coins; no login)",
+        f"  logs           {folder}",
+        "",
+        "Order #4 waits for the arbiter. Rule it, for example in halves:",
+        f"  curl -X POST {api_url}/api/escrows/{escrow_id}/ruling \\",
+        f"    -H 'Authorization: Bearer {keys.arbiter}' -H 'Content-Type: application/json' \\",
+        '    -d \'{"buyer_share": 5000, "vendor_share": 5000}\'',
+        "and watch it settle, half a minute later; blocks are mined as they are needed:",
+        f"  curl {api_url}/api/escrows/{escrow_id} -H 'Authorization: Bearer {keys.shop}'",
+        "",
+        "Ctrl-C stops all of it and removes the folder.",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_failure(console: Console, failure: DemoFailedError, folder: Path | None) -> None:
+    """The step, the reason, what to do, and where the logs are."""
+    console.print()
+    console.print(f"The demo failed at: {failure.step}", style="red", highlight=False, markup=False)
+    console.print(failure.message, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"What to do: {failure.what_to_do}", highlight=False, markup=False, soft_wrap=True)
+    if folder is not None:
+        console.print(f"The logs are kept in {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=_COLUMN_GAP, header_style="dim")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _xmr(amount_piconero: int) -> str:
+    """All twelve decimals, so that the columns can be compared by eye."""
+    if amount_piconero == 0:
+        return "0"
+    whole, _, decimals = format_xmr(amount_piconero).partition(".")
+    return f"{whole}.{decimals.ljust(XMR_DECIMALS, '0')}"
+
+
+def _mark(equal: bool) -> str:
+    return "[green]✓[/]" if equal else "[red]✗[/]"
