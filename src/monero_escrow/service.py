@@ -34,6 +34,7 @@ from monero_escrow.web.app import create_app
 log = structlog.get_logger(__name__)
 
 _SICK_LOOK_SECONDS = 15.0
+_STOP_SECONDS = 3  # for answers under way; whoever waits for a set-up finds it again
 
 
 class AlreadyRunningError(EscrowError):
@@ -61,9 +62,19 @@ def slots_of(settings: Settings) -> list[Slot]:
     user, _, password = (login.get_secret_value() if login else "").partition(":")
     credentials = Credentials(user, password) if login else None
     return [
-        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials))
+        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials, on_call=_LogCalls(url)))
         for index, url in enumerate(settings.monero_rpc_urls)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _LogCalls:
+    """A debug line a call: which, how long, and how it ended; never what it said."""
+
+    url: str
+
+    def __call__(self, method: str, seconds: float, outcome: str) -> None:
+        log.debug("rpc", method=method, url=self.url, milliseconds=round(seconds * 1000), outcome=outcome)
 
 
 @contextmanager
@@ -153,7 +164,7 @@ async def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=_STOP_SECONDS,
         )
         server = uvicorn.Server(config)
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")

@@ -76,14 +76,14 @@ class Shop:
         assert address is not None
         return await self.chain.miner.pay([(address, amount) for amount in amounts])
 
-    async def look_at_closed(self) -> None:
-        """Let the service look at closed escrows now, instead of when DEPOSIT_POLL_SECONDS are over."""
+    async def look_at_closed(self, escrow_id: str) -> None:
+        """Let the service look at a closed escrow now, instead of when DEPOSIT_POLL_SECONDS are over."""
         await self.ctx.store.write(lambda tx: tx.escrows.wake(frozenset({State.SETTLED, State.EXPIRED}), 0.0))
-        self.conductor.nudge()
+        self.conductor.nudge(escrow_id)
 
-    async def decide(self, decision: Decision) -> None:
+    async def decide(self, escrow_id: str, decision: Decision) -> None:
         await self.ctx.store.write(decision)
-        self.conductor.nudge()
+        self.conductor.nudge(escrow_id)
 
     async def until(self, escrow_id: str, state: State) -> EscrowView:
         """Wait until the escrow is in this state."""

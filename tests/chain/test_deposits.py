@@ -49,8 +49,8 @@ async def test_too_little_at_the_deadline_is_short_and_the_shop_can_accept_it(sh
     await shop.chain.mine(CONFIRMATIONS)
     view = await shop.until(escrow_id, State.SHORT)
     assert view.deposits.missing_piconero == XMR // 2
-    await shop.decide(decide.accept_short(shop.ctx, escrow_id, "shop:test"))
-    await shop.decide(await decide.release(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, decide.accept_short(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.release(shop.ctx, escrow_id, "shop:test"))
     view = await shop.until_settled(escrow_id)
     vendor = await shop.received_at(view.escrow.terms.vendor_payout_address)
     assert vendor == XMR // 2 - (view.payouts[0].fee_piconero or 0)
@@ -60,7 +60,7 @@ async def test_nothing_at_the_deadline_expires_and_an_extension_reopens_it(shop:
     escrow_id = await shop.order(XMR, deposit_window_seconds=1)
     await shop.until(escrow_id, State.EXPIRED)
     later = shop.ctx.clock.now() + 3_600
-    await shop.decide(decide.extend(shop.ctx, escrow_id, "shop:test", later))
+    await shop.decide(escrow_id, decide.extend(shop.ctx, escrow_id, "shop:test", later))
     await shop.pay(escrow_id, XMR)
     await shop.chain.mine(CONFIRMATIONS)
     await shop.until(escrow_id, State.FUNDED)
@@ -71,7 +71,7 @@ async def test_coins_for_an_expired_order_go_back_to_the_buyer(shop: Shop) -> No
     await shop.until(escrow_id, State.EXPIRED)
     await shop.pay(escrow_id, XMR)
     await shop.chain.mine(CONFIRMATIONS)
-    await shop.look_at_closed()
+    await shop.look_at_closed(escrow_id)
     view = await shop.until_settled(escrow_id)
     assert view.escrow.state is State.EXPIRED
     buyer = await shop.received_at(view.escrow.terms.buyer_refund_address)
@@ -84,7 +84,7 @@ async def test_dust_is_shown_and_blocks_nothing(shop: Shop) -> None:
     await shop.chain.mine(CONFIRMATIONS)
     view = await shop.until(escrow_id, State.FUNDED)
     assert view.dust_piconero == 2 * DUST
-    await shop.decide(await decide.refund(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.refund(shop.ctx, escrow_id, "shop:test"))
     view = await shop.until_settled(escrow_id)
     buyer = await shop.received_at(view.escrow.terms.buyer_refund_address)
     assert buyer == XMR - (view.payouts[0].fee_piconero or 0)
@@ -100,4 +100,4 @@ async def test_dust_alone_cannot_be_paid_out_and_says_so(shop: Shop) -> None:
 
     await until(seen, limit_seconds=60)
     with pytest.raises(NothingToPayOutError):
-        await shop.decide(await decide.refund(shop.ctx, escrow_id, "shop:test"))
+        await shop.decide(escrow_id, await decide.refund(shop.ctx, escrow_id, "shop:test"))

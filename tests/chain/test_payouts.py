@@ -30,7 +30,7 @@ async def the_chain_agrees(shop: Shop, view: EscrowView) -> dict[str, int]:
 
 async def test_a_release_pays_the_vendor_everything_less_the_fee(shop: Shop) -> None:
     escrow_id = await shop.funded(2 * XMR)
-    await shop.decide(await decide.release(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.release(shop.ctx, escrow_id, "shop:test"))
     view = await shop.until_settled(escrow_id)
     assert view.escrow.state is State.SETTLED
     got = await the_chain_agrees(shop, view)
@@ -39,7 +39,7 @@ async def test_a_release_pays_the_vendor_everything_less_the_fee(shop: Shop) -> 
 
 async def test_a_refund_pays_the_buyer_everything_less_the_fee(shop: Shop) -> None:
     escrow_id = await shop.funded(XMR, XMR // 2, XMR // 2)
-    await shop.decide(await decide.refund(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.refund(shop.ctx, escrow_id, "shop:test"))
     view = await shop.until_settled(escrow_id)
     got = await the_chain_agrees(shop, view)
     assert got == {"buyer": XMR - (view.payouts[0].fee_piconero or 0), "vendor": 0}
@@ -47,8 +47,8 @@ async def test_a_refund_pays_the_buyer_everything_less_the_fee(shop: Shop) -> No
 
 async def test_a_ruling_splits_by_shares_and_the_arbiter_signs(shop: Shop) -> None:
     escrow_id = await shop.funded(XMR + 1)
-    await shop.decide(decide.dispute(shop.ctx, escrow_id, "shop:test", "The parcel was empty."))
-    await shop.decide(await decide.ruling(shop.ctx, escrow_id, "arbiter:test", 3_000, 7_000))
+    await shop.decide(escrow_id, decide.dispute(shop.ctx, escrow_id, "shop:test", "The parcel was empty."))
+    await shop.decide(escrow_id, await decide.ruling(shop.ctx, escrow_id, "arbiter:test", 3_000, 7_000))
     view = await shop.until_settled(escrow_id)
     got = await the_chain_agrees(shop, view)
     fee = view.payouts[0].fee_piconero or 0
@@ -62,7 +62,7 @@ async def test_a_surplus_goes_back_in_the_same_transaction_and_the_commission_is
     commission_address = await shop.new_address()
     terms = {"commission_address": commission_address, "commission_parts": 250, "fee_bearer": FeeBearer.VENDOR}
     escrow_id = await shop.funded(XMR, 3 * XMR, **terms)
-    await shop.decide(await decide.release(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.release(shop.ctx, escrow_id, "shop:test"))
     view = await shop.until_settled(escrow_id)
     got = await the_chain_agrees(shop, view)
     commission = XMR * 250 // 10_000
@@ -72,11 +72,11 @@ async def test_a_surplus_goes_back_in_the_same_transaction_and_the_commission_is
 
 async def test_coins_that_come_after_the_payout_go_back_to_the_buyer(shop: Shop) -> None:
     escrow_id = await shop.funded(XMR)
-    await shop.decide(await decide.release(shop.ctx, escrow_id, "shop:test"))
+    await shop.decide(escrow_id, await decide.release(shop.ctx, escrow_id, "shop:test"))
     await shop.until_settled(escrow_id)
     await shop.pay(escrow_id, XMR // 4)
     await shop.chain.mine(CONFIRMATIONS)
-    await shop.look_at_closed()
+    await shop.look_at_closed(escrow_id)
     view = await shop.until_settled(escrow_id, payouts=2)
     assert view.escrow.state is State.SETTLED
     assert view.payouts[1].plan.kind == "return"
@@ -86,8 +86,8 @@ async def test_coins_that_come_after_the_payout_go_back_to_the_buyer(shop: Shop)
 
 async def test_the_fee_is_learned_in_at_most_two_proposals(shop: Shop) -> None:
     escrow_id = await shop.funded(XMR)
-    await shop.decide(decide.dispute(shop.ctx, escrow_id, "shop:test", "Half of it is missing."))
-    await shop.decide(await decide.ruling(shop.ctx, escrow_id, "arbiter:test", 5_000, 5_000))
+    await shop.decide(escrow_id, decide.dispute(shop.ctx, escrow_id, "shop:test", "Half of it is missing."))
+    await shop.decide(escrow_id, await decide.ruling(shop.ctx, escrow_id, "arbiter:test", 5_000, 5_000))
     view = await shop.until_settled(escrow_id)
     proposals = [step for step in view.steps if step["name"] == "propose"]
     assert len(proposals) <= 2

@@ -35,10 +35,14 @@ class Conductor:
         self.ctx = replace(ctx, nudge=self.nudge)
         self._nudged = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._requests: dict[str, str] = {}
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
-    def nudge(self) -> None:
-        """There may be something to do at once."""
+    def nudge(self, escrow_id: str) -> None:
+        """An escrow has something to do at once. Its work is logged under the id of the request that asked for it."""
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        if request_id is not None:
+            self._requests[escrow_id] = request_id
         self._nudged.set()
 
     async def run(self) -> None:
@@ -93,7 +97,7 @@ class Conductor:
         self._running.pop(escrow_id, None)
         for listener in self._listeners.get(escrow_id, ()):
             listener.set()
-        self.nudge()
+        self._nudged.set()
 
     async def _idle(self) -> None:
         """Wait for a nudge, or until the next escrow is due."""
@@ -111,7 +115,8 @@ class Conductor:
             nudged.cancel()
 
     async def _advance(self, escrow_id: str) -> None:
-        with structlog.contextvars.bound_contextvars(escrow_id=escrow_id):
+        request_id = self._requests.pop(escrow_id, None)
+        with structlog.contextvars.bound_contextvars(escrow_id=escrow_id, request_id=request_id):
             try:
                 escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
                 await self._advance_or_keep_reason(escrow)
@@ -138,7 +143,7 @@ class Conductor:
     async def _wake_up(self) -> None:
         now = self.ctx.clock.now()
         await self.ctx.store.write(lambda tx: tx.escrows.wake(_WOKEN_BY_A_BLOCK, now))
-        self.nudge()
+        self._nudged.set()
 
     async def _watch_chain(self) -> None:
         """A new block wakes the escrows that wait for the chain."""

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from monero_escrow.clock import Clock
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import UnavailableError
@@ -15,6 +17,8 @@ from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
 
 SERVICE = "service"
 """How the audit trail names the service itself."""
@@ -29,14 +33,14 @@ class DaemonUnavailableError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The ports a use case acts through. `nudge` tells the conductor that there is something to do at once."""
+    """The ports a use case acts through. `nudge` tells the conductor that an escrow has something to do at once."""
 
     settings: Settings
     store: Store
     pool: SlotPool
     daemon: Daemon | None
     clock: Clock
-    nudge: Callable[[], None] = field(default=lambda: None)
+    nudge: Callable[[str], None] = field(default=lambda _escrow_id: None)
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
     async def chain(self) -> tuple[Daemon, DaemonInfo]:
@@ -95,6 +99,11 @@ def move(
         from_state=escrow.state.value,
         to_state=row.next_state.value,
         detail=detail,
+    )
+    tx.after_commit(
+        lambda: log.info(
+            event.value, escrow_id=escrow.id, actor=actor, was=escrow.state.value, now=row.next_state.value
+        )
     )
     data = {"order_id": escrow.order_id, "from_state": escrow.state.value, "state": row.next_state.value}
     tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{event.value}", {**data, **(detail or {})}, now)

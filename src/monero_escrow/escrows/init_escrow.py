@@ -57,7 +57,7 @@ async def init_escrow(ctx: Context, shop_id: str, order: Order, actor: str) -> t
     check_order(ctx, order)
     escrow, made = await ctx.store.write(lambda tx: _record(ctx, tx, shop_id, order, actor))
     if made:
-        ctx.nudge()
+        ctx.nudge(escrow.id)
     return escrow, made
 
 

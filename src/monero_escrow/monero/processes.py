@@ -67,7 +67,7 @@ class ChildProcess:
     def running(self) -> bool:
         return self._process.returncode is None
 
-    async def stop(self, *, grace_seconds: float = 15.0) -> None:
+    async def stop(self, *, grace_seconds: float = 8.0) -> None:
         """SIGTERM, wait, and SIGKILL when the grace is over. A wallet-rpc told to end writes its open wallet first."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
@@ -209,7 +209,8 @@ def _login_flags(config: Path, credentials: Credentials | None) -> tuple[str, ..
 
 async def _started(name: str, program: Path, arguments: Sequence[str], log_file: Path, url: str) -> ChildProcess:
     setpriv = shutil.which("setpriv")
-    watched = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+    # KILL, not TERM: wallet-rpc's handler can wait for ever for a lock that the thread it interrupted holds.
+    watched = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
     with log_file.with_suffix(".out").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *watched,

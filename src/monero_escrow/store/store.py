@@ -7,6 +7,7 @@ together or not at all. Reads and writes run in threads, writes one after anothe
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ class Transaction:
 
     def __init__(self, connection: Connection, sealer: Sealer) -> None:
         self.connection = connection
+        self._after_commit: list[Callable[[], None]] = []
         self.escrows = EscrowTable(connection)
         self.trios = TrioTable(connection, sealer)
         self.outputs = OutputTable(connection)
@@ -43,6 +45,15 @@ class Transaction:
         self.outbox = Outbox(connection)
         self.idempotency = IdempotencyTable(connection)
         self.keys = KeyTable(connection)
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Call this once what was done here is durable: a log line must not tell of what never happened."""
+        self._after_commit.append(tell)
+
+    def committed(self) -> None:
+        """It is durable."""
+        for tell in self._after_commit:
+            tell()
 
 
 class Store(Protocol):
@@ -89,7 +100,8 @@ class SqlStore:
     async def _run(self, executor: ThreadPoolExecutor, work: Callable[[Transaction], T], *, writes: bool) -> T:
         # Shielded: a cancelled caller must not leave it open whether a commit under way happened before what comes
         # next.
-        job = asyncio.get_running_loop().run_in_executor(executor, self._transact, work, writes)
+        context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
+        job = asyncio.get_running_loop().run_in_executor(executor, context.run, self._transact, work, writes)
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -98,10 +110,14 @@ class SqlStore:
 
     def _transact(self, work: Callable[[Transaction], T], writes: bool) -> T:
         try:
-            with self._engine.connect().execution_options(**{WRITES: writes}) as connection, connection.begin():
-                return work(Transaction(connection, self._sealer))
+            with self._engine.connect().execution_options(**{WRITES: writes}) as connection:
+                tx = Transaction(connection, self._sealer)
+                with connection.begin():
+                    result = work(tx)
         except OperationalError as error:
             raise DatabaseBusyError(f"The database did not take the transaction: {error.orig}.") from None
+        tx.committed()
+        return result
 
     def close(self) -> None:
         """Let what is under way finish, then close every connection."""

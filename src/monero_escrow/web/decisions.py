@@ -74,7 +74,7 @@ class Deciding:
             return _answer(recorded, replayed=True)
         decision = await make(ctx, escrow_id, caller.actor)
         answer, replayed = await ctx.store.write(act)
-        self.conductor.nudge()
+        self.conductor.nudge(escrow_id)
         return _answer(answer, replayed=replayed)
 
 

@@ -1,0 +1,24 @@
+"""The subcommands of `monero-escrow`, put together."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from monero_escrow import __version__
+from monero_escrow.cli.address import check_address
+from monero_escrow.cli.doctor import doctor
+from monero_escrow.cli.escrow import escrow_app
+from monero_escrow.cli.keys import keys_app
+from monero_escrow.cli.run import demo, serve
+
+app = App(
+    name="monero-escrow",
+    help="2-of-3 Monero multisig escrow for shops and marketplaces.",
+    version=__version__,
+)
+app.command(serve)
+app.command(demo)
+app.command(doctor)
+app.command(check_address)
+app.command(keys_app)
+app.command(escrow_app)
