@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     )
 
     chain_poll_seconds: float = Field(default=5, gt=0, le=3600, description="How often the daemon is asked for news.")
+    tip_age_seconds: float = Field(
+        default=7200,
+        ge=600,
+        description="A daemon whose last block is older is not believed: it may have lost its peers.",
+    )
     deposit_poll_seconds: float = Field(
         default=600, gt=0, description="How often an escrow is looked at when no new block came."
     )
@@ -172,7 +177,8 @@ class Settings(BaseSettings):
         else:
             raise SettingsError(
                 "DB_ENCRYPTION_KEY is not set: the database is never written in the clear.",
-                what_to_do="Make a key once with `openssl rand -hex 32`, keep a copy in a safe place, and set it.",
+                what_to_do="Make one: (umask 077; openssl rand -hex 32 > database.key). Keep a copy in a safe place, "
+                "and set DB_ENCRYPTION_KEY_FILE=database.key.",
             )
         return _parse_key(text)
 

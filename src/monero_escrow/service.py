@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
-from monero_escrow.monero.wallet_rpc import WalletRpcClient
+from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
 from monero_escrow.store.store import SqlStore, Store, open_sqlcipher
 from monero_escrow.web.app import create_app
 
@@ -44,16 +45,17 @@ class AlreadyRunningError(EscrowError):
     what_to_do = "Stop the other one, or give this one a DATA_DIR of its own."
 
 
-class PortTakenError(EscrowError):
+class CannotListenError(EscrowError):
     """The HTTP API cannot listen on its port."""
 
-    code = "port_taken"
-    what_to_do = "Stop the program that listens there, or set SERVER_PORT to another one."
+    code = "cannot_listen"
+    what_to_do = "Stop the program that listens there, or set SERVER_HOST and SERVER_PORT to what the service may use."
 
 
-def open_store(settings: Settings) -> SqlStore:
-    """The service's database, made or brought up to date. Raises what is wrong with it."""
-    return open_sqlcipher(settings.database_path, settings.master_key(), settings.monero_network)
+def open_store(settings: Settings, *, migrates: bool = True) -> SqlStore:
+    """The service's database, made or brought up to date, or (`migrates=False`) as it is. Raises what is wrong."""
+    key = settings.master_key()
+    return open_sqlcipher(settings.database_path, key, settings.monero_network, migrates=migrates)
 
 
 def slots_of(settings: Settings) -> list[Slot]:
@@ -96,23 +98,28 @@ def only_one(data_dir: Path) -> Iterator[None]:
 async def running_service(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Conductor]:
     """Everything but the HTTP server: database open, slots looked at, conductor at work."""
     clock = clock or SystemClock()
+    settings.master_key()  # before anything is made
     with only_one(settings.data_dir):
         store = open_store(settings)
         pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
         daemon = DaemonClient(settings.monero_daemon_url) if settings.monero_daemon_url else None
         conductor = Conductor(Context(settings, store, pool, daemon, clock))
-        background: list[asyncio.Task[None]] = []
         try:
             await _look_at_slots(conductor.ctx, pool.slots)
-            background = [
-                asyncio.create_task(conductor.run(), name="conductor"),
-                asyncio.create_task(_look_at_sick_slots(conductor.ctx), name="sick slots"),
-            ]
-            yield conductor
+            for spare in pool.leftovers:
+                log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: only a spare of its class")
+            # A task group: if one of them ends by a fault of ours, the service stops rather than look alive.
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(conductor.run(), name="conductor"),
+                    tasks.create_task(_look_at_sick_slots(conductor.ctx), name="sick slots"),
+                ]
+                try:
+                    yield conductor
+                finally:
+                    for task in background:
+                        task.cancel()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
             await pool.aclose()
             for slot in pool.slots:
                 await slot.rpc.aclose()
@@ -130,17 +137,19 @@ class _StoredOwnership:
     async def knows_wallet(self, address: str) -> bool:
         return await self.store.read(lambda tx: tx.trios.knows_wallet(address))
 
-    async def unfinished_passwords(self, role: Role) -> Sequence[str]:
-        return await self.store.read(lambda tx: tx.trios.unfinished_passwords(role))
+    async def recent_passwords(self, role: Role) -> Sequence[str]:
+        return await self.store.read(lambda tx: tx.trios.recent_passwords(role))
 
 
 async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
+    """Look, and tell what is new."""
+    before = {slot: slot.sick for slot in slots}
     await inspect_all(slots, ctx.pool, ctx.settings.monero_network, _StoredOwnership(ctx.store))
-    for slot in slots:
-        if slot.sick is not None:
+    for slot, sick in before.items():
+        if slot.sick is not None and slot.sick != sick:
             log.warning("slot_sick", slot=slot.name, reason=slot.sick)
-    for spare in ctx.pool.leftovers:
-        log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: used only as a spare of its class")
+        elif slot.sick is None and sick is not None:
+            log.info("slot_well", slot=slot.name)
 
 
 async def _look_at_sick_slots(ctx: Context) -> None:
@@ -156,6 +165,11 @@ async def serve(settings: Settings) -> None:
             "MONERO_RPC_URLS is not set: an escrow needs three wallet-rpc processes.",
             what_to_do="Start them and list them, comma-separated; README.md shows how. `monero-escrow doctor` checks.",
         )
+    if settings.quarantine_seconds <= LONGEST_LIMIT_SECONDS:
+        raise SettingsError(
+            f"QUARANTINE_SECONDS is {settings.quarantine_seconds:g}: a call that was given up on may run longer.",
+            what_to_do=f"Leave it out, or set it to more than {LONGEST_LIMIT_SECONDS:g}, the longest limit of a call.",
+        )
     async with running_service(settings) as conductor:
         config = uvicorn.Config(
             create_app(conductor),
@@ -166,9 +180,25 @@ async def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        server = uvicorn.Server(config)
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
         try:
-            await server.serve()
+            await _Server(config).serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
-            raise PortTakenError(f"Port {settings.server_port} of {settings.server_host} is taken.") from None
+            where = f"port {settings.server_port} of {settings.server_host}"
+            raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
+        log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signal that ended it once more, which would end us before our own clean-up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

@@ -33,7 +33,7 @@ async def test_wallets_made_from_keys_agree_on_an_address_and_still_do_when_reop
     three: list[WalletRpcClient],
 ) -> None:
     trio = await make_trio(three, Network.TESTNET)
-    assert trio.address.startswith(("9", "B"))
+    assert trio.address.startswith(("9", "A"))
 
     async def reopened(client: WalletRpcClient, name: str) -> tuple[MultisigStatus, str]:
         await client.close_wallet()

@@ -19,6 +19,7 @@ from monero_escrow.core.payout import (
     Plan,
     PlanOutput,
     Terms,
+    near_enough,
     net_payments,
     refund,
     release,
@@ -52,10 +53,14 @@ def a_plan(chance: random.Random) -> Plan:
     return chance.choice(decisions)()[0]
 
 
-def exact(plan: Plan, fee: int) -> DescribedTransaction:
+def paid(plan: Plan, fee: int, shared: int | None = None) -> tuple[tuple[str, int], ...]:
+    return tuple((payment.address, payment.amount_piconero) for payment in net_payments(plan, fee, shared))
+
+
+def exact(plan: Plan, fee: int, shared: int | None = None) -> DescribedTransaction:
     """What the second signer's wallet says of a set that does exactly what the plan says."""
     return DescribedTransaction(
-        recipients=tuple((payment.address, payment.amount_piconero) for payment in net_payments(plan, fee)),
+        recipients=paid(plan, fee, shared),
         amount_in_piconero=plan.total_piconero,
         fee_piconero=fee,
         change_piconero=0,
@@ -66,11 +71,18 @@ def exact(plan: Plan, fee: int) -> DescribedTransaction:
     )
 
 
-def judged(plan: Plan, transactions: Set) -> list[str]:
-    return objections(plan, transactions, most_fee_piconero=MOST_FEE)
+def judged(plan: Plan, transactions: Set, shared: int | None = None) -> list[str]:
+    return objections(plan, transactions, most_fee_piconero=MOST_FEE, shared_fee_piconero=shared)
 
 
-# The alterations. Each takes (chance, plan, the exact transaction) and gives an altered set.
+def two_fees(chance: random.Random) -> tuple[int, int]:
+    """A transaction's fee, and the one that was divided among the shares: often the same, never far apart."""
+    shared = chance.randint(100, MOST_FEE * 49 // 50)
+    return shared + chance.choice((0, 0, 1, -1, shared // 50, -(shared // 50), chance.randint(0, shared // 50))), shared
+
+
+# The alterations. Each takes (chance, plan, the exact transaction) and gives an altered set. The fee that was divided
+# among the shares stays what it was.
 
 Alteration = Callable[[random.Random, Plan, DescribedTransaction], Set]
 
@@ -117,15 +129,24 @@ def moves_the_fee(more: int) -> Alteration:
 
 
 def pays_the_fee_from_a_recipient(chance: random.Random, plan: Plan, tx: DescribedTransaction) -> Set:
-    """Consistent sums, but one address bears more of the fee than its part."""
-    more = chance.randint(1, MOST_FEE - tx.fee_piconero)
+    """Consistent sums, but an address that is not the largest bears more of the fee than its part."""
     recipients = list(tx.recipients)
-    at = chance.randrange(len(recipients))
+    clearly_less = max(piconero for _, piconero in recipients) - MOST_FEE
+    others = [at for at in range(len(recipients)) if 1 < recipients[at][1] < clearly_less]
+    if not others:
+        return altered_recipient(chance, tx, None, -1)
+    at = chance.choice(others)
+    more = chance.randint(1, min(recipients[at][1] - 1, MOST_FEE // 50))
     recipients[at] = (recipients[at][0], recipients[at][1] - more)
-    if dict(recipients) == {
-        payment.address: payment.amount_piconero for payment in net_payments(plan, tx.fee_piconero + more)
-    }:
-        more, recipients[at] = 0, (recipients[at][0], recipients[at][1] - 1)  # it was that address's to bear
+    return [replace(tx, recipients=tuple(recipients), fee_piconero=tx.fee_piconero + more)]
+
+
+def far_from_the_divided_fee(chance: random.Random, plan: Plan, tx: DescribedTransaction) -> Set:
+    """A fee more than a fiftieth above the one that was divided, at the largest payment's cost."""
+    more = tx.fee_piconero // 20 + chance.randint(2, 1_000)
+    recipients = list(tx.recipients)
+    largest = max(range(len(recipients)), key=lambda at: recipients[at][1])
+    recipients[largest] = (recipients[largest][0], recipients[largest][1] - more)
     return [replace(tx, recipients=tuple(recipients), fee_piconero=tx.fee_piconero + more)]
 
 
@@ -162,6 +183,7 @@ ALTERATIONS: dict[str, Alteration] = {
     "a fee one piconero higher": moves_the_fee(1),
     "a fee one piconero lower": moves_the_fee(-1),
     "a higher fee borne by the wrong address": pays_the_fee_from_a_recipient,
+    "a fee far from the one that was divided": far_from_the_divided_fee,
     "an unlock time": lambda c, _, tx: [replace(tx, unlock_time=c.choice((1, 10**6, 2**64 - 1)))],
     "smaller rings": lambda c, _, tx: [replace(tx, ring_size=c.randint(0, 15))],
     "a payment id": lambda c, _, tx: [replace(tx, payment_id=f"{c.getrandbits(64) | 1:016x}")],
@@ -184,15 +206,29 @@ def test_no_altered_set_is_ever_accepted(name: str) -> None:
     chance, accepted = random.Random(name), []
     for number in range(TRIES):
         plan = a_plan(chance)
-        tx = exact(plan, chance.randint(2, MOST_FEE - 1))
+        fee, shared = two_fees(chance)
+        tx = exact(plan, fee, shared)
+        assert judged(plan, [tx], shared) == []
         altered = ALTERATIONS[name](chance, plan, tx)
         assert altered != [tx], "the alteration altered nothing"
-        found = judged(plan, altered)
+        found = judged(plan, altered, shared)
         if not found:
             accepted.append((number, plan, altered))
         assert all(sentence.endswith(".") for sentence in found)
 
     assert accepted == []
+
+
+@pytest.mark.parametrize("divided", ["the transaction's own", "the very same", "another, near enough"])
+def test_no_fee_out_of_bounds_is_accepted_with_whatever_fee_was_divided(divided: str) -> None:
+    """The plan's own amounts for such a fee do not make it better."""
+    chance = random.Random(divided)
+    for _ in range(300):
+        plan = a_plan(chance)
+        for fee in (0, MOST_FEE + 1, MOST_FEE + chance.randint(1, 10**9)):
+            near = fee - fee // 100 if fee else 0
+            shared = {"the transaction's own": None, "the very same": fee, "another, near enough": near}[divided]
+            assert judged(plan, [exact(plan, fee, shared)], shared)
 
 
 def test_a_run_tries_ten_thousand_altered_sets() -> None:
@@ -203,14 +239,23 @@ def test_a_set_that_is_exactly_the_plan_is_never_objected_to() -> None:
     chance = random.Random(2)
     for _ in range(2_000):
         plan = a_plan(chance)
-        tx = exact(plan, chance.choice((1, MOST_FEE, chance.randint(1, MOST_FEE))))
+        fee, shared = chance.choice(((1, None), (MOST_FEE, None), two_fees(chance)))
+        tx = exact(plan, fee, shared)
         recipients, sources = list(tx.recipients), list(tx.source_keys or ())
         chance.shuffle(recipients)
         chance.shuffle(sources)
         in_any_order = replace(tx, recipients=tuple(recipients), source_keys=tuple(sources))
 
-        assert judged(plan, [tx]) == []
-        assert judged(plan, [in_any_order]) == []
+        assert judged(plan, [tx], shared) == []
+        assert judged(plan, [in_any_order], shared) == []
+
+
+def test_a_fee_may_differ_from_the_divided_one_by_a_fiftieth_and_no_more() -> None:
+    assert near_enough(5_000, 5_000)
+    assert near_enough(5_100, 5_000)
+    assert near_enough(4_900, 5_000)
+    assert not near_enough(5_101, 5_000)
+    assert not near_enough(4_899, 5_000)
 
 
 def test_a_wallet_that_cannot_name_the_inputs_is_judged_by_their_sum() -> None:

@@ -98,6 +98,27 @@ def test_net_payments_and_fee_make_the_total_and_everybody_gets_something(plan: 
     assert len({payment.address for payment in payments}) == len(payments)
 
 
+@settings(quick, max_examples=300)
+@given(plans(), fees, st.integers(-100, 100) | st.integers(-(10**11), 10**11))
+def test_what_the_fee_differs_from_the_divided_one_falls_to_the_largest_payment_alone(
+    plan: Plan, shared: int, more: int
+) -> None:
+    fee = max(0, shared + more)
+    try:
+        divided = {payment.address: payment.amount_piconero for payment in net_payments(plan, shared)}
+        actual = {payment.address: payment.amount_piconero for payment in net_payments(plan, fee, shared)}
+    except NothingToPayOutError:
+        return
+    assert sum(actual.values()) + fee == plan.total_piconero
+    assert all(piconero > 0 for piconero in actual.values())
+    differing = [address for address in divided if actual[address] != divided[address]]
+    if fee == shared:
+        assert actual == divided
+    else:
+        assert len(differing) == 1
+        assert divided[differing[0]] == max(divided.values())
+
+
 @quick
 @given(plans(), st.integers(0, 10**13))
 def test_a_fee_that_eats_everything_pays_nobody(plan: Plan, more: int) -> None:

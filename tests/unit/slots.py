@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from monero_escrow.core.roles import role_of_slot
-from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.core.roles import TRIO, Role, role_of_slot
+from monero_escrow.fleet.pool import Lease, SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.ports import WalletRpc
 
 QUARANTINE_SECONDS = 900.0
+WAIT_SECONDS = 60.0
+BUYER = frozenset({Role.BUYER})
+
+PoolOf = Callable[[int], SlotPool]
+"""Makes a pool of so many slots (the `pool_of` fixture)."""
 
 
 class VirtualClock:
@@ -88,3 +93,34 @@ def assert_books_balance(pool: SlotPool) -> None:
     assert stats.leased + stats.free + stats.sick == stats.total
     for role, count in stats.free_by_role.items():
         assert count == sum(slot.role is role for slot in free)
+
+
+class Holder:
+    """A task that leases, tells when it holds, and gives back when it is told to."""
+
+    def __init__(self, pool: SlotPool, roles: frozenset[Role] = TRIO, *, wait_seconds: float = WAIT_SECONDS) -> None:
+        self.lease: Lease | None = None
+        self._done = asyncio.Event()
+        self.task = asyncio.create_task(self._work(pool, roles, wait_seconds))
+
+    async def _work(self, pool: SlotPool, roles: frozenset[Role], wait_seconds: float) -> None:
+        async with pool.lease(roles, "work", wait_seconds=wait_seconds) as self.lease:
+            await self._done.wait()
+
+    @property
+    def holds(self) -> bool:
+        return self.lease is not None and not self.task.done()
+
+    def finish(self) -> None:
+        """The holder gives back at its next turn."""
+        self._done.set()
+
+    async def give_back(self) -> None:
+        self.finish()
+        await self.task
+
+
+async def holding(pool: SlotPool, *wants: frozenset[Role]) -> list[Holder]:
+    holders = [Holder(pool, roles) for roles in wants]
+    await settle()
+    return holders

@@ -328,4 +328,4 @@ def test_all_that_is_wrong_is_told_at_once(setting: pytest.MonkeyPatch) -> None:
 
 def test_settings_cannot_be_changed_once_they_are_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().server_port = 1
+        load_settings().server_port = 1  # type: ignore[misc]

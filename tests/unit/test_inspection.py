@@ -21,7 +21,7 @@ class Process:
     url = "http://127.0.0.1:1"
     abandoned = False
 
-    def __init__(self, minor: int = 32, *, open_address: str | None = None, password: str = "theirs") -> None:
+    def __init__(self, minor: int = 32, *, open_address: str | None = None, password: str = "theirs") -> None:  # noqa: S107
         self.minor = minor
         self.open_address = open_address
         self.password = password
@@ -67,7 +67,7 @@ class Books:
     async def knows_wallet(self, address: str) -> bool:
         return address in self.known
 
-    async def unfinished_passwords(self, role: Role) -> Sequence[str]:
+    async def recent_passwords(self, role: Role) -> Sequence[str]:
         return self.passwords
 
 

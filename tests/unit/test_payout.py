@@ -205,6 +205,14 @@ def test_a_share_that_is_not_worth_its_fee_is_joined_to_the_largest() -> None:
     assert paid(only(ruling(terms(bearer=FeeBearer.BUYER), [outputs(10_000)], 1_000, 9_000))) == {"vendor": 9_000}
 
 
+def test_what_is_joined_goes_to_the_largest_share_and_not_to_the_commission() -> None:
+    order = terms(amount=10_000_000, bearer=FeeBearer.BUYER, commission_parts=1_000)
+
+    plan = only(release(order, [outputs(10_000_300)]))
+
+    assert paid(plan) == {"vendor": 9_000_300 - FEE, "operator": 1_000_000}
+
+
 def test_equal_addresses_arrive_as_one_payment() -> None:
     plan = only(ruling(terms(buyer="same", vendor="same"), [outputs(XMR)], 5_000, 5_000))
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
@@ -35,14 +34,6 @@ from unit.rows import (
     plan,
 )
 
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
-    yield opened
-    opened.close()
-
-
 # Transactions
 
 
@@ -58,6 +49,27 @@ async def test_a_write_that_fails_leaves_nothing_behind(store: SqlStore) -> None
     assert await store.read(lambda tx: tx.escrows.counts()) == {}
     assert await store.read(lambda tx: tx.audit.of("escrow")) == []
     await store.write(add_funded)
+
+
+async def test_what_is_told_after_a_commit_is_told_only_when_it_is_durable_and_never_of_what_failed(
+    store: SqlStore,
+) -> None:
+    told: list[str] = []
+
+    def succeeds(tx: Transaction) -> None:
+        tx.after_commit(lambda: told.append("added"))
+        add_funded(tx)
+        assert told == []
+
+    def fails(tx: Transaction) -> None:
+        tx.after_commit(lambda: told.append("added again"))
+        add_funded(tx)
+
+    await store.write(succeeds)
+    with pytest.raises(IntegrityError):
+        await store.write(fails)
+
+    assert told == ["added"]
 
 
 async def test_a_cancelled_write_has_happened_or_not_by_the_time_its_caller_goes_on(store: SqlStore) -> None:
@@ -91,6 +103,26 @@ async def test_writes_of_many_at_once_lose_nothing(store: SqlStore) -> None:
     counts = await asyncio.gather(*(store.write(add_one(number)) for number in range(40)))
 
     assert sorted(counts) == list(range(1, 41))
+
+
+async def test_two_programs_that_write_to_one_file_wait_for_each_other(store: SqlStore, tmp_path: Path) -> None:
+    """The command line beside the service: each reads before it writes, and neither is told that it came in between."""
+    beside = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
+
+    def add_one(name: str) -> Callable[[Transaction], int]:
+        def work(tx: Transaction) -> int:
+            before = sum(tx.escrows.counts().values())
+            tx.escrows.add(escrow(name))
+            return before
+
+        return work
+
+    counts = await asyncio.gather(
+        *(either.write(add_one(f"{of} {number}")) for number in range(20) for of, either in enumerate((store, beside)))
+    )
+    beside.close()
+
+    assert sorted(counts) == list(range(40))
 
 
 async def test_a_reader_sees_all_of_a_write_or_nothing_while_it_goes_on(store: SqlStore) -> None:
@@ -226,7 +258,7 @@ async def test_an_escrow_over_nothing_is_refused(store: SqlStore, amount: int) -
 async def test_what_belongs_to_an_escrow_cannot_be_written_without_it(store: SqlStore) -> None:
     await refused(store, lambda tx: tx.outputs.add(output()), "FOREIGN KEY")
     await refused(store, lambda tx: decide(tx, "payout", "escrow", plan()), "FOREIGN KEY")
-    await refused(store, lambda tx: tx.trios.add_hosted(participants("unknown")), "FOREIGN KEY")
+    await refused(store, lambda tx: tx.trios.add_hosted(participants("unknown"), 100.0), "FOREIGN KEY")
 
 
 async def test_an_escrow_that_moved_meanwhile_is_not_moved_again(store: SqlStore) -> None:
@@ -243,7 +275,7 @@ async def test_an_escrow_that_moved_meanwhile_is_not_moved_again(store: SqlStore
 async def test_a_trio_comes_back_with_keys_messages_and_address(store: SqlStore) -> None:
     def make(tx: Transaction) -> None:
         tx.trios.add("trio", None, 7, 100.0)
-        tx.trios.add_hosted(participants("trio"))
+        tx.trios.add_hosted(participants("trio"), 100.0)
         for made in (Round.PREPARE, Round.MAKE, Round.EXCHANGE):
             tx.trios.add_messages("trio", made, {role: message(role, made) for role in ROLES}, 100.0)
         tx.trios.finish("trio", address("deposit"), hex64("view key"), NETWORK, 101.0)
@@ -323,7 +355,8 @@ async def test_a_plan_and_every_signed_blob_come_back_exactly(store: SqlStore) -
         "blob first",
         "blob second",
     ]
-    assert await store.read(lambda tx: tx.payouts.raw("payout")) is None
+    with pytest.raises(NotFoundError):
+        await store.read(lambda tx: tx.payouts.raw("payout"))
     with pytest.raises(NotFoundError):
         await store.read(lambda tx: tx.payouts.signed("payout", hex64("unknown")))
 

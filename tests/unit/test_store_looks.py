@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import PayoutState
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
-from unit.rows import MASTER_KEY, NETWORK, add_funded, address, decide, escrow, plan
+from monero_escrow.store.store import SqlStore, Transaction
+from unit.rows import add_funded, address, decide, escrow, plan
 
 NOBODY: frozenset[str] = frozenset()
 WOKEN = frozenset({State.AWAITING_DEPOSIT})
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
-    yield opened
-    opened.close()
 
 
 async def add(store: SqlStore, name: str, state: State = State.AWAITING_DEPOSIT, due_at: float | None = 100.0) -> None:
@@ -58,21 +47,29 @@ async def test_an_escrow_that_was_woken_during_a_look_is_looked_at_once_more(sto
 
     await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
 
-    assert await due_at(store, "one") == 105.0
+    assert await due_at(store, "one") == 100.0  # as early as it was: those who wait longest come first
+
+
+async def test_a_wake_at_the_very_time_an_escrow_was_due_is_not_lost(store: SqlStore) -> None:
+    await add(store, "one")
+    seen = await store.read(lambda tx: tx.escrows.get("one"))
+    await store.write(lambda tx: tx.escrows.wake(WOKEN, 100.0))
+
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
+
+    assert await due_at(store, "one") == 100.0
 
 
 async def test_an_escrow_that_moved_during_a_look_is_looked_at_once_more(store: SqlStore) -> None:
     await add(store, "one")
     seen = await store.read(lambda tx: tx.escrows.get("one"))
     await store.write(
-        lambda tx: tx.escrows.change(
-            "one", expected=State.AWAITING_DEPOSIT, now=104.0, state=State.FUNDED, due_at=104.0
-        )
+        lambda tx: tx.escrows.change("one", expected=State.AWAITING_DEPOSIT, now=104.0, state=State.DISPUTED)
     )
 
     await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
 
-    assert await due_at(store, "one") == 104.0
+    assert await due_at(store, "one") == 100.0
 
 
 async def test_a_block_wakes_those_who_wait_for_the_chain_and_those_with_a_payout_under_way(store: SqlStore) -> None:

@@ -20,7 +20,7 @@ from monero_escrow.store import schema
 from monero_escrow.store.engine import WRITES, DatabaseUnusableError, WrongDatabaseKeyError, sqlcipher_engine
 from monero_escrow.store.migrate import SchemaTooNewError, migrate
 from monero_escrow.store.sealing import derive_key
-from monero_escrow.store.store import OtherNetworkError, SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.store import OtherDatabaseError, SqlStore, Transaction, open_sqlcipher
 from unit.rows import MASTER_KEY, NETWORK, add_funded, address, decide, hex64, message, participants, plan
 
 OTHER_KEY = bytes(32)
@@ -143,7 +143,7 @@ def test_a_database_of_another_network_is_refused_and_left_as_it_was(path: Path,
     opened().close()
     before = contents(path.parent)
 
-    with pytest.raises(OtherNetworkError, match=f"stagenet, not {network}"):
+    with pytest.raises(OtherDatabaseError, match=f"stagenet, not {network}"):
         open_sqlcipher(path, MASTER_KEY, network)
 
     assert contents(path.parent) == before
@@ -166,7 +166,7 @@ def test_a_schema_newer_than_the_code_is_refused_and_left_as_it_was(path: Path, 
 
 def test_every_refusal_of_a_database_has_a_code_of_its_own() -> None:
     refusals: list[type[EscrowError]] = [
-        WrongDatabaseKeyError, DatabaseUnusableError, SchemaTooNewError, OtherNetworkError,
+        WrongDatabaseKeyError, DatabaseUnusableError, SchemaTooNewError, OtherDatabaseError,
     ]  # fmt: skip
 
     assert len({refusal.code for refusal in refusals}) == len(refusals)
@@ -221,7 +221,7 @@ def plant(tx: Transaction) -> None:
     """One of everything nobody else may read."""
     add_funded(tx)
     tx.trios.add("trio", "escrow", 0, 100.0)
-    tx.trios.add_hosted(participants("trio"))
+    tx.trios.add_hosted(participants("trio"), 100.0)
     for made in (Round.PREPARE, Round.MAKE, Round.EXCHANGE):
         tx.trios.add_messages("trio", made, {role: message(role, made) for role in ROLES}, 100.0)
     tx.trios.finish("trio", address("deposit"), hex64("view key"), NETWORK, 101.0)

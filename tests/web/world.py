@@ -26,7 +26,7 @@ from monero_escrow.escrows.context import Context, new_id
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import ProcessUnreachableError
-from monero_escrow.monero.ports import Daemon, DaemonInfo, FeeEstimate, WalletRpc
+from monero_escrow.monero.ports import BlockHeader, Daemon, DaemonInfo, FeeEstimate, WalletRpc
 from monero_escrow.store.records import EscrowRecord, OutputRecord, Scope
 from monero_escrow.store.store import SqlStore, Transaction
 from monero_escrow.web.app import create_app
@@ -75,11 +75,15 @@ class StandInDaemon:
 
     def __init__(self) -> None:
         self.silent = False
+        self.tip_ahead_seconds = 10**9  # however far a test puts the clock forward
 
     async def get_info(self) -> DaemonInfo:
         if self.silent:
             raise ProcessUnreachableError(self.url, "get_info", "connection refused")
         return DaemonInfo(1000, 0, "aa" * 32, True, NETWORK, False, "0.18.5.1")
+
+    async def get_last_block_header(self) -> BlockHeader:
+        return BlockHeader(999, "aa" * 32, int(time.time()) + self.tip_ahead_seconds)
 
     async def get_fee_estimate(self) -> FeeEstimate:
         return FeeEstimate(20_000, (20_000, 80_000, 320_000, 4_000_000), 10_000)

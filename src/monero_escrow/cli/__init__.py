@@ -17,7 +17,9 @@ def _run() -> int:
     # Imported here, so that Ctrl-C in the first second, while the libraries load, ends as it does later.
     from monero_escrow.cli.commands import app
     from monero_escrow.core.errors import EscrowError
+    from monero_escrow.telemetry.logging import configure_logging
 
+    configure_logging("warning", "text")  # to standard error; `serve` configures again, as the settings say
     try:
         result = app()
     except EscrowError as error:

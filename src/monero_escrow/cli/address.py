@@ -7,9 +7,11 @@ import json
 from monero_escrow.cli.options import Json
 from monero_escrow.core.address import InvalidAddressError, Network, parse_address
 
+_KINDS = {"standard": "a standard address", "subaddress": "a subaddress", "integrated": "an integrated address"}
 
-def check_address(address: str, *, network: Network | None = None, json_output: Json = False) -> int:
-    """Say whether an address is sound, and if not, why. Exits 0 or 1.
+
+def check_address(address: str, /, *, network: Network | None = None, json_output: Json = False) -> int:
+    """Say whether an address is sound, and if not, why.
 
     Parameters
     ----------
@@ -24,14 +26,20 @@ def check_address(address: str, *, network: Network | None = None, json_output: 
         try:
             sound = parse_address(address, candidate)
         except InvalidAddressError as error:
-            found = {"valid": False, "reason": error.reason.value, "message": error.message}
+            found = {
+                "valid": False,
+                "reason": error.reason.value,
+                "message": error.message,
+                "what_to_do": error.what_to_do,
+            }
         else:
             found = {"valid": True, "network": candidate.value, "kind": sound.kind.value}
             break
     if json_output:
         print(json.dumps(found))
     elif found["valid"]:
-        print(f"valid: a {found['kind']} address of {found['network']}")
+        print(f"valid: {_KINDS[str(found['kind'])]} of {found['network']}")
     else:
         print(f"not valid: {found['message']}")
+        print(f"           {found['what_to_do']}")
     return 0 if found["valid"] else 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
@@ -15,11 +16,13 @@ from monero_escrow.core.money import format_xmr
 from monero_escrow.escrows.context import short
 from monero_escrow.escrows.views import EscrowView, escrow_view
 
+Limit = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))]
+
 escrow_app = App(name="escrow", help="Look at escrows.")
 
 
 @escrow_app.command(name="list")
-def list_escrows(*, state: State | None = None, limit: int = 50, json_output: Json = False) -> None:
+def list_escrows(*, state: State | None = None, limit: Limit = 50, json_output: Json = False) -> None:
     """The newest escrows.
 
     Parameters
@@ -45,15 +48,19 @@ def list_escrows(*, state: State | None = None, limit: int = 50, json_output: Js
         ]
         print(json.dumps(rows))
         return
-    table = Table("escrow", "shop", "order", "state", "XMR", "created", "trouble")
+    table = Table("escrow", "order", "state", "XMR", "created", "trouble", box=None, pad_edge=False)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for row in found:
         amount = format_xmr(row.terms.amount_piconero)
-        table.add_row(row.id, row.shop_id, row.order_id, row.state, amount, when(row.created_at), row.trouble or "")
+        table.add_row(
+            row.id, f"{row.shop_id}/{row.order_id}", row.state, amount, when(row.created_at), row.trouble or ""
+        )
     Console().print(table)
 
 
 @escrow_app.command
-def show(escrow_id: str, *, json_output: Json = False) -> None:
+def show(escrow_id: str, /, *, json_output: Json = False) -> None:
     """One escrow: where it is, what it waits for, its deposits, payouts and history."""
     view = in_database(lambda tx: escrow_view(tx, escrow_id))
     if json_output:

@@ -66,7 +66,7 @@ def create(
         )
         return record, key
 
-    record, key = in_database(make, writes=True)
+    record, key = in_database(make, writes=True, makes=True)
     if json_output:
         print(json.dumps({"id": record.id, "scope": record.scope, "shop": record.shop_id, "key": key}))
     else:
@@ -108,7 +108,7 @@ def list_keys(*, json_output: Json = False) -> None:
 
 
 @keys_app.command
-def revoke(key_id: str) -> None:
+def revoke(key_id: str, /) -> None:
     """Make a key worthless, at once."""
     now = time.time()
 

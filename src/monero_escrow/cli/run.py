@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from monero_escrow.config import load_settings
 from monero_escrow.service import serve as run_service
@@ -16,7 +19,7 @@ def serve() -> None:
     asyncio.run(run_service(settings))
 
 
-def demo(*, keep: bool = False) -> int:
+def demo(*, keep: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Take three orders through on a private chain: released, refunded, and disputed and ruled.
 
     Parameters

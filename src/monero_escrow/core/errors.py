@@ -28,6 +28,11 @@ class EscrowError(Exception):
         """The sentence that says what went wrong."""
         return str(self)
 
+    @property
+    def public_message(self) -> str:
+        """The same for those who must not learn where the service's own processes are."""
+        return self.message
+
 
 class InvalidInputError(EscrowError):
     """What the caller sent cannot be accepted; nothing was changed."""

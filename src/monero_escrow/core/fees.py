@@ -7,6 +7,8 @@ subaddresses, and the wallet's proposal tells it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 RING_SIZE = 16
 _EXTRA_BYTES = 44  # one transaction key, one encrypted payment id
 
@@ -34,12 +36,18 @@ def _clawback(outputs: int) -> int:
     return (base * (1 << log_outputs) - proof) * 4 // 5
 
 
-def input_weight() -> int:
-    """What one more input adds to the weight."""
-    return transaction_weight(2, 2) - transaction_weight(1, 2)
+@dataclass(frozen=True, slots=True)
+class FeeRate:
+    """What the network asks at the moment: piconero a byte of weight, and what a fee is rounded up to."""
 
+    per_byte_piconero: int
+    quantization_mask: int
 
-def predict_fee(inputs: int, recipients: int, fee_per_byte_piconero: int, quantization_mask: int) -> int:
-    """About the fee in piconero a wallet will ask for when nothing is left as change; rounded up as Monero does."""
-    fee = transaction_weight(inputs, max(2, recipients)) * fee_per_byte_piconero
-    return -(-fee // quantization_mask) * quantization_mask
+    def of_input(self) -> int:
+        """What one more input adds, in piconero: an output worth no more than that is not worth spending."""
+        return (transaction_weight(2, 2) - transaction_weight(1, 2)) * self.per_byte_piconero
+
+    def of_transaction(self, inputs: int, recipients: int) -> int:
+        """About what a wallet will ask for when nothing is left as change, in piconero; rounded up as Monero does."""
+        fee = transaction_weight(inputs, max(2, recipients)) * self.per_byte_piconero
+        return -(-fee // self.quantization_mask) * self.quantization_mask

@@ -88,14 +88,14 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.AWAITING_DEPOSIT, _E.DEPOSIT_COMPLETE, _C.SERVICE, _S.FUNDED, "counted deposits reach the amount"),
     Transition(_S.AWAITING_DEPOSIT, _E.DEADLINE_PASSED_SHORT, _C.SERVICE, _S.SHORT, "something came, but too little"),
     Transition(_S.AWAITING_DEPOSIT, _E.DEADLINE_PASSED_EMPTY, _C.SERVICE, _S.EXPIRED, "nothing came"),
-    Transition(_S.AWAITING_DEPOSIT, _E.ACCEPT_SHORT, _C.SHOP, _S.FUNDED, "some deposit counts"),
+    Transition(_S.AWAITING_DEPOSIT, _E.ACCEPT_SHORT, _C.SHOP, _S.FUNDED, "some deposit counts and none is pending"),
     Transition(_S.AWAITING_DEPOSIT, _E.EXTEND, _C.SHOP, _S.AWAITING_DEPOSIT, "the new deadline is later"),
     Transition(_S.AWAITING_DEPOSIT, _E.REFUND, _C.SHOP, _S.PAYING_OUT, "some deposit counts and none is pending"),
     Transition(_S.AWAITING_DEPOSIT, _E.CANCEL, _C.SHOP, _S.CANCELLED, "nothing came"),
-    Transition(_S.SHORT, _E.ACCEPT_SHORT, _C.SHOP, _S.FUNDED, "some deposit counts"),
+    Transition(_S.SHORT, _E.ACCEPT_SHORT, _C.SHOP, _S.FUNDED, "some deposit counts and none is pending"),
     Transition(_S.SHORT, _E.EXTEND, _C.SHOP, _S.AWAITING_DEPOSIT, "the new deadline is later"),
     Transition(_S.SHORT, _E.REFUND, _C.SHOP, _S.PAYING_OUT, "some deposit counts and none is pending"),
-    Transition(_S.FUNDED, _E.RELEASE, _C.SHOP, _S.PAYING_OUT),
+    Transition(_S.FUNDED, _E.RELEASE, _C.SHOP, _S.PAYING_OUT, "the amount counts, or nothing more is pending"),
     Transition(_S.FUNDED, _E.REFUND, _C.SHOP, _S.PAYING_OUT),
     Transition(_S.FUNDED, _E.DISPUTE, _C.SHOP, _S.DISPUTED),
     Transition(_S.DISPUTED, _E.RULING, _C.ARBITER, _S.PAYING_OUT, "the shares add up to 10,000"),
@@ -132,7 +132,11 @@ def transition(state: State, event: Event) -> Transition:
     row = _BY_STATE_AND_EVENT.get((state, event))
     if row is None:
         possible = sorted(
-            {row.event.value for row in TRANSITIONS if row.state is state and row.caller is not _C.SERVICE}
+            {
+                row.event.value.replace("_", "-")
+                for row in TRANSITIONS
+                if row.state is state and row.caller is not _C.SERVICE
+            }
         )
         then = f"In this state one can: {', '.join(possible)}." if possible else "In this state one can only wait."
         raise WrongStateError(f"An escrow that is {state.value} does not take '{event.value}'.", what_to_do=then)

@@ -10,7 +10,7 @@ The money rules, one function each:
 - The fee is borne by the receivers, by their shares, unless the order names one party: that party's share pays as
   much of it as it can, the other's the rest.
 - What the fee turns out to differ from the one that was divided, at most a fiftieth, falls to the largest payment.
-- A share whose net amount is nothing or less is joined to the largest one.
+- A share whose net amount is nothing or less is joined to the other party's, or where there is none, the commission.
 
 A plan names its outputs, frozen at the decision. The largest is its *anchor*: every transaction ever proposed for the
 plan spends it, so the network itself refuses a second payment.
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from monero_escrow.core.errors import ConflictError, InvalidInputError
+from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.money import part_of
 from monero_escrow.core.roles import Role
 
@@ -148,6 +149,25 @@ def group_outputs(candidates: Iterable[PlanOutput], input_fee_piconero: int) -> 
     return tuple(tuple(chosen[start : start + MOST_OUTPUTS]) for start in range(0, len(chosen), MOST_OUTPUTS))
 
 
+def worth_carrying_out(plans: Iterable[Plan], rate: FeeRate) -> tuple[Plan, ...]:
+    """The plans that can pay for their own transaction; what the others would spend stays where it is.
+
+    Raises NothingToPayOutError when there is none.
+    """
+    worthwhile = tuple(plan for plan in plans if _pays_for_itself(plan, rate))
+    if not worthwhile:
+        raise _fee_eats_everything()
+    return worthwhile
+
+
+def _pays_for_itself(plan: Plan, rate: FeeRate) -> bool:
+    try:
+        net_payments(plan, rate.of_transaction(len(plan.outputs), len(plan.shares)))
+    except NothingToPayOutError:
+        return False
+    return True
+
+
 def check_ruling(buyer_share: int, vendor_share: int) -> None:
     """Raise InvalidSharesError unless the two are parts of 10,000 that make a whole."""
     whole = isinstance(buyer_share, int) and isinstance(vendor_share, int)
@@ -246,7 +266,8 @@ def _nets(plan: Plan, fee_piconero: int) -> list[tuple[Share, int]]:
             break
         smallest = min(nets, key=lambda row: (row[1], row[0].beneficiary))[0]
         others = [share for share in shares if share is not smallest]
-        heir = max(others, key=lambda share: (share.gross_piconero, share.beneficiary))
+        parties = [share for share in others if share.beneficiary is not Beneficiary.COMMISSION] or others
+        heir = max(parties, key=lambda share: (share.gross_piconero, share.beneficiary))
         grown = Share(heir.beneficiary, heir.address, heir.gross_piconero + smallest.gross_piconero)
         shares = [grown if share is heir else share for share in others]
     raise _fee_eats_everything()

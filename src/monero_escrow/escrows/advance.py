@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from monero_escrow.core.judgement import TamperedSetError
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.escrows.broadcast import find_or_submit_again
 from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.escrows.decide import return_late_coins
-from monero_escrow.escrows.pay_out import sign_and_submit, submit_again
+from monero_escrow.escrows.pay_out import sign_and_submit
 from monero_escrow.escrows.set_up import set_up
-from monero_escrow.escrows.settle import is_known_to_network, settle
+from monero_escrow.escrows.settle import settle
 from monero_escrow.escrows.watch_deposits import watch_deposits
-from monero_escrow.store.records import EscrowRecord, PayoutRecord, PayoutState
+from monero_escrow.store.records import EscrowRecord, PayoutRecord, PayoutState, TrioRecord
 from monero_escrow.store.store import Transaction
 
 
@@ -48,22 +49,27 @@ async def _carry_out_payouts(ctx: Context, escrow_id: str) -> bool:
 
 
 async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
+    """A step of one payout; True when it is settled."""
     match payout.state:
+        case PayoutState.SETTLED:
+            return True
         case PayoutState.HELD:
-            return False
+            pass  # waits for a person
         case PayoutState.BROADCAST:
             return await settle(ctx, payout)
-        case PayoutState.SIGNED if payout.txid and await is_known_to_network(ctx, payout.txid):
-            await ctx.store.write(lambda tx: tx.payouts.change(payout.id, state=PayoutState.BROADCAST))
-            return False
-    trio_id = (await ctx.store.read(lambda tx: tx.escrows.get(payout.escrow_id))).trio_id or ""
-    trio = await ctx.store.read(lambda tx: tx.trios.get(trio_id))
-    try:
-        await (submit_again if payout.state is PayoutState.SIGNED else sign_and_submit)(ctx, payout, trio)
-    except TamperedSetError as error:
-        trouble = str(error)
-        await ctx.store.write(lambda tx: _hold(ctx, tx, payout, trouble))
+        case PayoutState.SIGNED:
+            await find_or_submit_again(ctx, payout, await _trio(ctx, payout))
+        case PayoutState.DECIDED:
+            try:
+                await sign_and_submit(ctx, payout, await _trio(ctx, payout))
+            except TamperedSetError as error:
+                trouble = error.message
+                await ctx.store.write(lambda tx: _hold(ctx, tx, payout, trouble))
     return False
+
+
+async def _trio(ctx: Context, payout: PayoutRecord) -> TrioRecord:
+    return await ctx.store.read(lambda tx: tx.trios.get(tx.escrows.get(payout.escrow_id).finished_trio_id))
 
 
 def _hold(ctx: Context, tx: Transaction, payout: PayoutRecord, trouble: str) -> None:
@@ -72,3 +78,5 @@ def _hold(ctx: Context, tx: Transaction, payout: PayoutRecord, trouble: str) -> 
     tx.payouts.change(payout.id, state=PayoutState.HELD, trouble=trouble)
     detail = {"payout": payout.number, "trouble": trouble}
     tx.audit.add(SERVICE, "payout_held", now, escrow_id=payout.escrow_id, detail=detail)
+    escrow = tx.escrows.get(payout.escrow_id)
+    tx.outbox.add(escrow.shop_id, escrow.id, "escrow.payout_held", {"order_id": escrow.order_id, **detail}, now)

@@ -15,6 +15,7 @@ import structlog
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.escrows.advance import advance
 from monero_escrow.escrows.context import Context
 from monero_escrow.store.records import EscrowRecord
@@ -23,9 +24,8 @@ log = structlog.get_logger(__name__)
 
 _WOKEN_BY_A_BLOCK = frozenset({State.AWAITING_DEPOSIT, State.SHORT})
 _MOST_AT_ONCE = 64
+_MOST_REQUESTS_REMEMBERED = 10_000
 _LONGEST_IDLE_SECONDS = 30.0
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 300.0
 
 
 class Conductor:
@@ -41,27 +41,25 @@ class Conductor:
     def nudge(self, escrow_id: str) -> None:
         """An escrow has something to do at once. Its work is logged under the id of the request that asked for it."""
         request_id = structlog.contextvars.get_contextvars().get("request_id")
-        if request_id is not None:
+        if request_id is not None and len(self._requests) < _MOST_REQUESTS_REMEMBERED:
             self._requests[escrow_id] = request_id
         self._nudged.set()
 
     async def run(self) -> None:
-        """Until cancelled; cancellation ends the work under way, which the next start takes up again."""
-        chain_watch = asyncio.create_task(self._watch_chain())
-        try:
+        """Until cancelled; cancellation ends the work under way, which the next start takes up again.
+
+        A fault of ours in here is raised, so that the service stops rather than look alive and do nothing.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_chain())
             while True:
                 self._nudged.clear()
                 try:
-                    await self._start_due()
+                    await self._start_due(tasks)
                     await self._idle()
                 except EscrowError as error:  # the database is busy or full: nothing can be begun before it answers
                     log.error("conductor_waits", code=error.code, reason=error.message)  # noqa: TRY400
-                    await self.ctx.clock.sleep(_FIRST_PAUSE_SECONDS)
-        finally:
-            tasks = [chain_watch, *self._running.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                    await self.ctx.clock.sleep(FIRST_PAUSE_SECONDS)
 
     async def wait_while(self, escrow_id: str, state: State, seconds: float) -> None:
         """Return as soon as the escrow has left `state`, or after so many seconds."""
@@ -82,14 +80,14 @@ class Conductor:
     async def _state(self, escrow_id: str) -> State:
         return (await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))).state
 
-    async def _start_due(self) -> None:
+    async def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         room = _MOST_AT_ONCE - len(self._running)
         if room <= 0:
             return
         now = self.ctx.clock.now()
         busy = frozenset(self._running)
         for escrow_id in await self.ctx.store.read(lambda tx: tx.escrows.due(now, room, busy)):
-            task = asyncio.create_task(self._advance(escrow_id))
+            task = tasks.create_task(self._advance(escrow_id))
             self._running[escrow_id] = task
             task.add_done_callback(partial(self._ended, escrow_id))
 
@@ -116,28 +114,28 @@ class Conductor:
 
     async def _advance(self, escrow_id: str) -> None:
         request_id = self._requests.pop(escrow_id, None)
-        with structlog.contextvars.bound_contextvars(escrow_id=escrow_id, request_id=request_id):
+        names = {"escrow_id": escrow_id} | ({} if request_id is None else {"request_id": request_id})
+        with structlog.contextvars.bound_contextvars(**names):
             try:
                 escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
                 await self._advance_or_keep_reason(escrow)
             except EscrowError as error:  # not even the reason could be written down
                 log.error("database_silent", code=error.code, reason=error.message)  # noqa: TRY400
-                await self.ctx.clock.sleep(_FIRST_PAUSE_SECONDS)
+                await self.ctx.clock.sleep(FIRST_PAUSE_SECONDS)
 
     async def _advance_or_keep_reason(self, escrow: EscrowRecord) -> None:
         try:
             await advance(self.ctx, escrow)
         except EscrowError as error:
-            await self._try_again_later(escrow, error.code, error.message)
+            log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
+            await self._try_again_later(escrow, error.public_message)
         except Exception as error:  # a fault of ours must not stop the other escrows
             log.exception("advance_failed")
-            await self._try_again_later(escrow, "internal", f"Internal error: {type(error).__name__}.")
+            await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
 
-    async def _try_again_later(self, escrow: EscrowRecord, code: str, trouble: str) -> None:
+    async def _try_again_later(self, escrow: EscrowRecord, trouble: str) -> None:
         """Keep the reason, and wait longer each time."""
-        pause = min(_FIRST_PAUSE_SECONDS * 2.0**escrow.failures, _LONGEST_PAUSE_SECONDS)
-        due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
-        log.warning("step_failed", code=code, reason=trouble, failures=failures)
+        due_at, failures = self.ctx.clock.now() + pause_seconds(escrow.failures), escrow.failures + 1
         await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
 
     async def _wake_up(self) -> None:

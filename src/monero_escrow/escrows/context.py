@@ -11,7 +11,9 @@ import structlog
 
 from monero_escrow.clock import Clock
 from monero_escrow.config import Settings
+from monero_escrow.core.address import Network
 from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import Event, State, transition
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon, DaemonInfo
@@ -53,7 +55,24 @@ class Context:
             raise DaemonUnavailableError(
                 f"The daemon is not synchronised: block {info.height} of {info.target_height}."
             )
+        await self._require_recent_tip(daemon)
         return daemon, info
+
+    async def _require_recent_tip(self, daemon: Daemon) -> None:
+        """A daemon that lost its peers still calls itself synchronised, but its last block grows old."""
+        if self.settings.monero_network is Network.REGTEST:
+            return  # a private chain stands still until somebody mines
+        age = self.clock.now() - (await daemon.get_last_block_header()).timestamp_seconds
+        if age > self.settings.tip_age_seconds:
+            raise DaemonUnavailableError(f"The daemon's last block is {age / 3600:.1f} hours old.")
+
+    async def fee_rate(self) -> FeeRate:
+        """What the daemon says payouts cost, at the priority of the settings. Raises DaemonUnavailableError."""
+        daemon, _ = await self.chain()
+        estimate = await daemon.get_fee_estimate()
+        by_priority = estimate.fees_piconero or (estimate.per_byte_piconero,)
+        per_byte = by_priority[min(self.settings.fee_priority, len(by_priority)) - 1]
+        return FeeRate(per_byte, estimate.quantization_mask)
 
     async def daemon_of_our_network(self) -> tuple[Daemon, DaemonInfo]:
         """A daemon of the right network, however far it is. Raises DaemonUnavailableError."""
@@ -83,11 +102,13 @@ def move(
     now: float,
     *,
     detail: dict[str, object] | None = None,
+    published: dict[str, object] | None = None,
     **values: object,
 ) -> State:
     """Take an escrow along the life cycle: new state, audit row and event for the shop, in the caller's transaction.
 
-    `values` are other columns that change with it. Raises WrongStateError.
+    `values` are other columns that change with it; `published` goes into the event alone, for the history holds no full
+    addresses and txids. Raises WrongStateError.
     """
     row = transition(escrow.state, event)
     tx.escrows.change(escrow.id, expected=escrow.state, now=now, state=row.next_state, **values)
@@ -106,5 +127,7 @@ def move(
         )
     )
     data = {"order_id": escrow.order_id, "from_state": escrow.state.value, "state": row.next_state.value}
-    tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{event.value}", {**data, **(detail or {})}, now)
+    tx.outbox.add(
+        escrow.shop_id, escrow.id, f"escrow.{event.value}", {**data, **(detail or {}), **(published or {})}, now
+    )
     return row.next_state

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from monero_escrow.core import payout as plans
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.errors import ConflictError, InvalidInputError
-from monero_escrow.core.fees import input_weight
+from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State, transition
 from monero_escrow.core.payout import OutputGroup, PayoutKind, Plan, PlanOutput
 from monero_escrow.escrows.context import SERVICE, Context, move, new_id
@@ -43,21 +43,23 @@ class DeadlineError(InvalidInputError):
 
 async def release(ctx: Context, escrow_id: str, actor: str) -> Decision:
     """The vendor gets the order's amount, the buyer a surplus; of late coins the vendor gets all."""
-    least = await _least_worthwhile(ctx)
+    rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
         transition(escrow.state, Event.RELEASE)
+        if escrow.state not in CLOSED_STATES:
+            _require_whole_amount(tx, escrow)
         of_release = plans.release_late if escrow.state in CLOSED_STATES else plans.release
-        decided = of_release(escrow.terms, _groups(tx, escrow, least))
-        _decide(ctx, tx, escrow, Event.RELEASE, decided, actor)
+        decided = of_release(escrow.terms, _groups(tx, escrow, rate))
+        _decide(ctx, tx, escrow, Event.RELEASE, plans.worth_carrying_out(decided, rate), actor)
 
     return decision
 
 
 async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
     """The buyer gets everything."""
-    least = await _least_worthwhile(ctx)
+    rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
@@ -65,8 +67,8 @@ async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
         if escrow.state in (State.AWAITING_DEPOSIT, State.SHORT):
             _require_nothing_pending(tx, escrow)
         kind = PayoutKind.RETURN if escrow.state in CLOSED_STATES else PayoutKind.REFUND
-        decided = plans.refund(escrow.terms, _groups(tx, escrow, least), kind)
-        _decide(ctx, tx, escrow, Event.REFUND, decided, actor)
+        decided = plans.refund(escrow.terms, _groups(tx, escrow, rate), kind)
+        _decide(ctx, tx, escrow, Event.REFUND, plans.worth_carrying_out(decided, rate), actor)
 
     return decision
 
@@ -74,12 +76,13 @@ async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
 async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, vendor_share: int) -> Decision:
     """The arbiter splits everything by shares of 10,000."""
     plans.check_ruling(buyer_share, vendor_share)
-    least = await _least_worthwhile(ctx)
+    rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
         transition(escrow.state, Event.RULING)
-        decided = plans.ruling(escrow.terms, _groups(tx, escrow, least), buyer_share, vendor_share)
+        split = plans.ruling(escrow.terms, _groups(tx, escrow, rate), buyer_share, vendor_share)
+        decided = plans.worth_carrying_out(split, rate)
         _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
 
     return decision
@@ -104,6 +107,7 @@ def accept_short(ctx: Context, escrow_id: str, actor: str) -> Decision:
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
         transition(escrow.state, Event.ACCEPT_SHORT)
+        _require_nothing_pending(tx, escrow)
         counted = deposits_of(tx, escrow).counted_piconero
         if counted == 0:
             raise plans.NothingToPayOutError("Nothing that counts has come, so there is nothing to accept.")
@@ -148,14 +152,18 @@ async def return_late_coins(ctx: Context, escrow_id: str) -> None:
     """Coins that came to a closed escrow go back to the buyer, unless LATE_COINS leaves that to the shop."""
     if ctx.settings.late_coins == "ask":
         return
-    least = await _least_worthwhile(ctx)
+    rate = await ctx.fee_rate()
 
     def decide(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
-        late = any(output.amount_piconero > least for output in _undecided(tx, escrow))
-        if escrow.state in CLOSED_STATES and late and not _payout_under_way(tx, escrow):
-            decided = plans.refund(escrow.terms, _groups(tx, escrow, least), PayoutKind.RETURN)
-            _decide(ctx, tx, escrow, Event.LATE_COINS_REFUNDED, decided, SERVICE)
+        if escrow.state not in CLOSED_STATES or _payout_under_way(tx, escrow):
+            return
+        try:
+            returned = plans.refund(escrow.terms, _groups(tx, escrow, rate), PayoutKind.RETURN)
+            decided = plans.worth_carrying_out(returned, rate)
+        except plans.NothingToPayOutError:
+            return  # nothing came late, or nothing that could pay its own fee
+        _decide(ctx, tx, escrow, Event.LATE_COINS_REFUNDED, decided, SERVICE)
 
     await ctx.store.write(decide)
 
@@ -172,12 +180,18 @@ def _undecided(tx: Transaction, escrow: EscrowRecord) -> list[PlanOutput]:
     ]
 
 
-def _groups(tx: Transaction, escrow: EscrowRecord, least_piconero: int) -> tuple[OutputGroup, ...]:
-    return plans.group_outputs(_undecided(tx, escrow), least_piconero)
+def _groups(tx: Transaction, escrow: EscrowRecord, rate: FeeRate) -> tuple[OutputGroup, ...]:
+    return plans.group_outputs(_undecided(tx, escrow), rate.of_input())
 
 
 def _payout_under_way(tx: Transaction, escrow: EscrowRecord) -> bool:
     return any(payout.state is not PayoutState.SETTLED for payout in tx.payouts.of(escrow.id))
+
+
+def _require_whole_amount(tx: Transaction, escrow: EscrowRecord) -> None:
+    """What is still on its way belongs to the vendor, unless it is a surplus."""
+    if not deposits_of(tx, escrow).complete:
+        _require_nothing_pending(tx, escrow)
 
 
 def _require_nothing_pending(tx: Transaction, escrow: EscrowRecord) -> None:
@@ -216,10 +230,3 @@ def _told(decided: Sequence[Plan]) -> dict[str, object]:
         "total_piconero": str(sum(plan.total_piconero for plan in decided)),
         "shares": {who: str(piconero) for who, piconero in shares.items()},
     }
-
-
-async def _least_worthwhile(ctx: Context) -> int:
-    """The fee that one more input adds, in piconero: an output worth no more than that stays where it is."""
-    daemon, _ = await ctx.chain()
-    estimate = await daemon.get_fee_estimate()
-    return input_weight() * estimate.fees_piconero[ctx.settings.fee_priority - 1]

@@ -17,7 +17,12 @@ from monero_escrow.core.key_exchange import THRESHOLD, Call, Round, WalletReport
 from monero_escrow.core.keys import WalletKeys
 from monero_escrow.core.roles import Role
 from monero_escrow.fleet.pool import Lease
-from monero_escrow.monero.errors import NoWalletOpenError, TransportError, WalletFileMissingError
+from monero_escrow.monero.errors import (
+    NoWalletOpenError,
+    TransportError,
+    WalletFileDamagedError,
+    WalletFileMissingError,
+)
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import ParticipantRecord, TrioRecord
 
@@ -25,6 +30,7 @@ T = TypeVar("T")
 
 # Deposits go to the primary address, so one subaddress is all a wallet need look for (0.18.5: 0.6 s a call saved).
 _LOOKAHEAD = 1
+_MOST_FILES = 10
 
 
 class WrongWalletOpenError(UnavailableError):
@@ -32,6 +38,11 @@ class WrongWalletOpenError(UnavailableError):
 
     code = "wrong_wallet_open"
     what_to_do = "Make sure that nothing else uses this wallet-rpc process; the work is tried again elsewhere."
+
+    @property
+    def public_message(self) -> str:
+        """Without the process's name."""
+        return "One of the wallet-rpc processes has another wallet open."
 
 
 async def side_by_side(work: Iterable[Awaitable[T]]) -> list[T]:
@@ -91,13 +102,13 @@ class HostedWallet:
         self._lease.suspect(self.role, f"It {what}")
         return WrongWalletOpenError(f"{self.slot_name} {what}")
 
-    async def make(self, restore_height: int) -> None:
+    async def make(self, restore_height: int, filename: str | None = None) -> None:
         """Make the wallet from the participant's stored key, on a process that has none open."""
         await self._nothing_open()
         person = self._participant
         keys = WalletKeys.from_entropy(bytes.fromhex(person.spend_key), self._network)
         self._open_address = await self._rpc.generate_from_keys(
-            filename=person.filename,
+            filename=filename or person.filename,
             password=person.password,
             address=keys.address,
             spend_key=keys.private_spend_key_hex,
@@ -112,20 +123,20 @@ class HostedWallet:
 
     async def answer(self, call: Call) -> str:
         """Make one call of the key exchange: the message it answers with, or in the last round the address."""
-        password = self._participant.password
+        rpc, password = await self.checked(), self._participant.password
         match call.round:
             case Round.PREPARE:
-                return await self._rpc.prepare_multisig()
+                return await rpc.prepare_multisig()
             case Round.MAKE:
-                rpc = await self.checked()  # the call that turns a wallet into multisig for good
                 message = await rpc.make_multisig(call.peer_messages, threshold=THRESHOLD, password=password)
                 self._open_address = await rpc.get_address()
                 return message
             case Round.EXCHANGE:
-                answer = await self._rpc.exchange_multisig_keys(call.peer_messages, password=password)
+                answer = await rpc.exchange_multisig_keys(call.peer_messages, password=password)
+                self._open_address = await rpc.get_address()  # another one in every round, until the last
                 return answer.message
             case Round.FINISH:
-                answer = await self._rpc.exchange_multisig_keys(call.peer_messages, password=password)
+                answer = await rpc.exchange_multisig_keys(call.peer_messages, password=password)
                 self._open_address = answer.address
                 return answer.address
 
@@ -134,21 +145,43 @@ class HostedWallet:
         if self._open_address is not None:
             await self.close(store=False)
         await self._nothing_open()
-        await self._rpc.open_wallet(self._participant.filename, self._participant.password)
-        self._open_address = address
-        await self.checked()
+        if not await self._open_file(self._participant.filename, address):
+            raise InvariantError(f"The {self.role} wallet's file holds another wallet than the key exchange made.")
 
     async def open(self, trio: TrioRecord) -> None:
-        """Open a finished wallet: from its file, or where this slot has none, rebuilt by replay and compared."""
-        address = trio.address or ""
-        try:
-            await self.reopen(address)
-        except WalletFileMissingError:
-            await self.make(trio.restore_height)
-            for call in trio.exchange.replay(self.role):
-                await self.answer(call)
-            if self._open_address != address:
-                raise InvariantError(f"Replay on {self.slot_name} gave another address than the stored one.") from None
+        """Open a finished wallet: from its file, or where this slot has no sound one, rebuilt by replay and compared.
+
+        A rebuilding that was interrupted leaves a file that is of no use: the next one goes by a further name.
+        """
+        await self._nothing_open()
+        for number in range(_MOST_FILES):
+            filename = self._participant.filename if number == 0 else f"{self._participant.filename}-{number}"
+            try:
+                if await self._open_file(filename, trio.finished_address):
+                    return
+            except WalletFileDamagedError:
+                continue
+            except WalletFileMissingError:
+                await self._rebuild(trio, filename)
+                return
+        raise InvariantError(f"{self.slot_name} has {_MOST_FILES} files of the {self.role} wallet, and none is sound.")
+
+    async def _open_file(self, filename: str, address: str) -> bool:
+        """Whether the file holds the wallet with this address. One that does not is closed again as it was."""
+        await self._rpc.open_wallet(filename, self._participant.password)
+        found = await self._rpc.get_address()
+        if found != address:
+            await self._rpc.close_wallet(store=False)
+            return False
+        self._open_address = address
+        return True
+
+    async def _rebuild(self, trio: TrioRecord, filename: str) -> None:
+        await self.make(trio.restore_height, filename)
+        for call in trio.exchange.replay(self.role):
+            await self.answer(call)
+        if self._open_address != trio.finished_address:
+            raise InvariantError(f"Replay on {self.slot_name} gave another address than the stored one.")
 
     async def report(self) -> WalletReport:
         """What the open wallet says about itself, for the gate."""

@@ -9,12 +9,12 @@ second payment, whatever is lost or repeated. Every proposal gets a fresh exchan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from monero_escrow.core.errors import UnavailableError
-from monero_escrow.core.fees import predict_fee
+from monero_escrow.core.errors import InvariantError, UnavailableError
 from monero_escrow.core.judgement import DescribedTransaction, TamperedSetError, objections
 from monero_escrow.core.payout import Plan, near_enough, net_payments
+from monero_escrow.escrows.broadcast import SignedTransaction, submit
 from monero_escrow.escrows.context import SERVICE, Context, short
 from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.escrows.signers import Signers, exchange_infos, keep_to_plan, open_signers, step
@@ -41,45 +41,28 @@ class _Proposed:
     shared_fee_piconero: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Signed:
-    """A fully signed transaction."""
-
-    blob: str = field(repr=False)
-    txid: str
-
-
 async def sign_and_submit(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> None:
     """From a decision to a transaction on the network. Raises TamperedSetError when the set is not the plan."""
     async with open_signers(ctx, payout, trio) as signers:
         proposed = await _propose_exactly(ctx, payout, signers)
         await _look(ctx, payout.plan, signers.cosigner, proposed)
         signed = await _sign(ctx, payout, signers.cosigner, proposed)
-        await _submit(ctx, payout, signers.cosigner, signed)
-
-
-async def submit_again(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> None:
-    """A signed transaction whose submission has no known answer: submitting the same blob again is harmless."""
-    txid = payout.txid or ""
-    blob = await ctx.store.read(lambda tx: tx.payouts.signed(payout.id, txid))
-    async with open_signers(ctx, payout, trio) as signers:
-        await exchange_infos(ctx, payout, signers)
-        await _submit(ctx, payout, signers.cosigner, _Signed(blob, txid))
+        await submit(ctx, payout, signers.cosigner, signed)
 
 
 async def _propose_exactly(ctx: Context, payout: PayoutRecord, signers: Signers) -> _Proposed:
     """Propose, learn the fee, and propose again with shares that bear it."""
-    fee, learned = await _predicted_fee(ctx, payout.plan), False
-    for _ in range(_MOST_PROPOSALS):
+    fee = (await ctx.fee_rate()).of_transaction(len(payout.plan.outputs), len(payout.plan.shares))
+    for attempt in range(_MOST_PROPOSALS):
         await exchange_infos(ctx, payout, signers)
         await keep_to_plan(ctx, payout, signers)
         async with step(ctx, payout, "propose", payout.plan.proposer):
             proposal = await _propose(ctx, payout.plan, signers.proposer, fee)
-        if len(net_payments(payout.plan, fee)) == 1:  # one recipient gets everything, whatever the fee turns out to be
-            return _Proposed(proposal, proposal.fee_piconero)
-        if proposal.fee_piconero == fee or (learned and near_enough(proposal.fee_piconero, fee)):
-            return _Proposed(proposal, fee)
-        fee, learned = proposal.fee_piconero, True
+        learned = attempt > 0
+        one_share = len(payout.plan.shares) == 1  # it bears the fee alone, whatever that turns out to be
+        if proposal.fee_piconero == fee or one_share or (learned and near_enough(proposal.fee_piconero, fee)):
+            return _Proposed(proposal, proposal.fee_piconero if one_share else fee)
+        fee = proposal.fee_piconero
     raise FeeUnsettledError(f"The network fee was quite another one in each of {_MOST_PROPOSALS} proposals.")
 
 
@@ -100,15 +83,6 @@ async def _propose(ctx: Context, plan: Plan, proposer: HostedWallet, fee_piconer
         for index, payment in enumerate(payments)
     ]
     return await rpc.transfer(destinations, priority=priority, subtract_fee_from=[largest])
-
-
-async def _predicted_fee(ctx: Context, plan: Plan) -> int:
-    """A first guess at the fee."""
-    daemon, _ = await ctx.chain()
-    estimate = await daemon.get_fee_estimate()
-    per_byte = estimate.fees_piconero[ctx.settings.fee_priority - 1]
-    recipients = len(net_payments(plan, 0))
-    return predict_fee(len(plan.outputs), recipients, per_byte, estimate.quantization_mask)
 
 
 async def _look(ctx: Context, plan: Plan, cosigner: HostedWallet, proposed: _Proposed) -> None:
@@ -140,14 +114,14 @@ def _as_judged(described: DescribedSet) -> list[DescribedTransaction]:
     ]
 
 
-async def _sign(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, proposed: _Proposed) -> _Signed:
+async def _sign(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, proposed: _Proposed) -> SignedTransaction:
     """No audit row, no signature; no stored blob and txid, no submission."""
     number = await ctx.store.write(lambda tx: _record_proposal(ctx, tx, payout, proposed.proposal))
     async with step(ctx, payout, "sign", payout.plan.cosigner):
         signed = await (await cosigner.checked()).sign_multisig(proposed.proposal.txset)
-        if len(signed.txids) != 1:
-            raise TamperedSetError(f"Signing gave {len(signed.txids)} transactions instead of one.")
-    result = _Signed(signed.blob, signed.txids[0])
+        if len(signed.txids) != 1:  # the description said one: the wallet contradicts itself, and nothing is submitted
+            raise InvariantError(f"Signing gave {len(signed.txids)} transactions instead of one.")
+    result = SignedTransaction(signed.blob, signed.txids[0])
     await ctx.store.write(lambda tx: _record_signed(ctx, tx, payout, number, result, proposed))
     return result
 
@@ -161,7 +135,7 @@ def _record_proposal(ctx: Context, tx: Transaction, payout: PayoutRecord, propos
 
 
 def _record_signed(
-    ctx: Context, tx: Transaction, payout: PayoutRecord, number: int, signed: _Signed, proposed: _Proposed
+    ctx: Context, tx: Transaction, payout: PayoutRecord, number: int, signed: SignedTransaction, proposed: _Proposed
 ) -> None:
     now = ctx.clock.now()
     tx.payouts.keep_signed(payout.id, number, signed.blob, signed.txid, now)
@@ -174,24 +148,3 @@ def _record_signed(
     )
     detail = {"payout": payout.number, "txid": short(signed.txid)}
     tx.audit.add(SERVICE, "payout_signed", now, escrow_id=payout.escrow_id, detail=detail)
-
-
-async def _submit(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, signed: _Signed) -> None:
-    """Hand the transaction to the network, and keep it as the network has it: rebroadcast then needs no wallet."""
-    async with step(ctx, payout, "submit", payout.plan.cosigner):
-        await (await cosigner.checked()).submit_multisig(signed.blob)
-    daemon, _ = await ctx.chain()
-    known = (await daemon.get_transactions([signed.txid])).get(signed.txid)
-    now = ctx.clock.now()
-
-    def record(tx: Transaction) -> None:
-        if known is not None:
-            tx.payouts.keep_raw(payout.id, known.raw_hex)
-        tx.payouts.change(payout.id, state=PayoutState.BROADCAST, broadcast_at=now)
-        escrow = tx.escrows.get(payout.escrow_id)
-        detail = {"payout": payout.number, "txid": short(signed.txid)}
-        tx.audit.add(SERVICE, "payout_broadcast", now, escrow_id=escrow.id, detail=detail)
-        data = {"order_id": escrow.order_id, "payout": payout.number, "txid": signed.txid}
-        tx.outbox.add(escrow.shop_id, escrow.id, "escrow.payout_broadcast", data, now)
-
-    await ctx.store.write(record)

@@ -95,7 +95,7 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
     def record(tx: Transaction) -> None:
         tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
         tx.trios.add(trio_id, escrow_id, restore_height, now)
-        tx.trios.add_hosted(participants.values())
+        tx.trios.add_hosted(participants.values(), now)
         tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
 
     await ctx.store.write(record)

@@ -12,21 +12,12 @@ from monero_escrow.store.records import PayoutRecord, PayoutState
 from monero_escrow.store.store import Transaction
 
 
-async def is_known_to_network(ctx: Context, txid: str) -> bool:
-    """Whether the transaction is in a block or in the pool."""
-    daemon, _ = await ctx.chain()
-    return txid in await daemon.get_transactions([txid])
-
-
 async def settle(ctx: Context, payout: PayoutRecord) -> bool:
     """True when the payout is settled. Raises DaemonUnavailableError, TransactionRefusedError."""
     daemon, info = await ctx.chain()
-    txid = payout.txid or ""
-    found = (await daemon.get_transactions([txid])).get(txid)
+    found = (await daemon.get_transactions([payout.signed_txid])).get(payout.signed_txid)
     if found is None:
-        raw = await ctx.store.read(lambda tx: tx.payouts.raw(payout.id))
-        if raw is not None:
-            await daemon.send_raw_transaction(raw)
+        await daemon.send_raw_transaction(await ctx.store.read(lambda tx: tx.payouts.raw(payout.id)))
         return False
     height = found.block_height
     if height is None or confirmations_of(height, info.height) < ctx.settings.payout_confirmations:
@@ -42,10 +33,11 @@ def _record(ctx: Context, tx: Transaction, payout: PayoutRecord, height: int) ->
     now = ctx.clock.now()
     tx.payouts.change(payout.id, state=PayoutState.SETTLED, settled_at=now, mined_height=height)
     escrow = tx.escrows.get(payout.escrow_id)
-    detail: dict[str, object] = {"payout": payout.number, "txid": short(payout.txid or ""), "height": height}
+    detail: dict[str, object] = {"payout": payout.number, "txid": short(payout.signed_txid), "height": height}
     others = [other for other in tx.payouts.of(escrow.id) if other.id != payout.id]
     if escrow.state is State.PAYING_OUT and all(other.state is PayoutState.SETTLED for other in others):
-        move(tx, escrow, Event.PAYOUT_SETTLED, SERVICE, now, detail=detail, due_at=now)
+        published: dict[str, object] = {"txid": payout.signed_txid}
+        move(tx, escrow, Event.PAYOUT_SETTLED, SERVICE, now, detail=detail, published=published, due_at=now)
         return
     tx.audit.add(SERVICE, "further_payout_settled", now, escrow_id=escrow.id, detail=detail)
     data = {"order_id": escrow.order_id, **detail, "txid": payout.txid}

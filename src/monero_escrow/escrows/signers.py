@@ -55,6 +55,8 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
         HostedWallet(lease, trio.participants[plan.cosigner], network) as cosigner,
     ):
         signers = Signers(proposer, cosigner)
+        now = ctx.clock.now()
+        await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, roles, now))
         async with step(ctx, payout, "open wallets"):
             await side_by_side(wallet.open(trio) for wallet in signers.both)
             await side_by_side(_refresh(wallet) for wallet in signers.both)

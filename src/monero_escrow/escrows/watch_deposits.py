@@ -4,12 +4,14 @@
     wait
 
 A slot is held for the look alone, never while waiting. Each escrow is looked at when a block arrives and every
-`DEPOSIT_POLL_SECONDS`; the three roles' wallets take turns over the escrows, so that no class carries all the looking.
+`DEPOSIT_POLL_SECONDS`. The wallet of one role looks, each for a third of the escrows: no class carries all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 from monero_escrow.core.deposits import (
     Assessment,
@@ -20,6 +22,7 @@ from monero_escrow.core.deposits import (
     event_for,
     status_of,
 )
+from monero_escrow.core.errors import InvariantError
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import SERVICE, Context, move, short
@@ -33,42 +36,56 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one look found: the outputs on the chain, and the height it looked at."""
+    """What one look found: the outputs on the chain, what is in the pool, and the height it looked at."""
 
     outputs: tuple[SeenOutput, ...]
+    in_pool_piconero: int
     chain_height: int
 
 
 async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
     """One look at one escrow. Raises DaemonUnavailableError, NoSlotFreeError, or what the wallet answers."""
     _, info = await ctx.chain()
-    trio = await ctx.store.read(lambda tx: tx.trios.get(escrow.trio_id or ""))
-    role, work = _whose_turn(escrow.id), f"deposits of {escrow.id}"
+    trio = await ctx.store.read(lambda tx: tx.trios.get(escrow.finished_trio_id))
+    role, work = _watching_role(escrow.id), f"deposits of {escrow.id}"
     async with (
         ctx.pool.lease(frozenset({role}), work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
         HostedWallet(lease, trio.participants[role], ctx.settings.monero_network) as wallet,
     ):
+        now = ctx.clock.now()
+        await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, [role], now))
         await wallet.open(trio)
         rpc = await wallet.checked()
         await rpc.refresh()
-        sighting = Sighting(await _outputs_on_chain(rpc), info.height)
+        sighting = await _look(rpc, info.height)
     await ctx.store.write(lambda tx: _record(ctx, tx, escrow, sighting))
 
 
-async def _outputs_on_chain(rpc: WalletRpc) -> tuple[SeenOutput, ...]:
-    """The wallet's outputs, with the unlock_time that only the list of transfers tells."""
-    unlock_times = {transfer.txid: transfer.unlock_time for transfer in await rpc.get_transfers()}
-    return tuple(
+async def _look(rpc: WalletRpc, chain_height: int) -> Sighting:
+    """The wallet's outputs, with the unlock_time that only the list of transfers tells; and what the pool holds."""
+    outputs = await rpc.incoming_transfers()
+    transfers = await rpc.get_transfers(pool=True)
+    unlock_times = {transfer.txid: transfer.unlock_time for transfer in transfers if not transfer.in_pool}
+    seen = tuple(
         SeenOutput(
             public_key=output.public_key,
             txid=output.txid,
             amount_piconero=output.amount_piconero,
             height=output.block_height,
-            unlock_time=unlock_times.get(output.txid, 0),
+            unlock_time=_unlock_time(unlock_times, output.txid),
             unlocked=output.unlocked,
         )
-        for output in await rpc.incoming_transfers()
+        for output in outputs
     )
+    coming = (row for row in transfers if row.in_pool and not row.double_spend_seen and row.unlock_time == 0)
+    return Sighting(seen, sum(row.amount_piconero for row in coming), chain_height)
+
+
+def _unlock_time(unlock_times: Mapping[str, int], txid: str) -> int:
+    """Raises InvariantError: an output of which it is not known whether it is locked must not count."""
+    if txid not in unlock_times:
+        raise InvariantError(f"The wallet lists an output of {short(txid)}, but not the transaction.")
+    return unlock_times[txid]
 
 
 def _record(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sighting: Sighting) -> None:
@@ -77,7 +94,9 @@ def _record(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sighting: Si
     escrow = tx.escrows.get(looked_at.id)
     rules = DepositRules(ctx.settings.deposit_confirmations, ctx.settings.dust_piconero)
     _record_outputs(tx, escrow, sighting, rules, now)
-    tx.escrows.looked_at(looked_at, next_look(ctx, escrow, now))
+    tx.escrows.saw_in_pool(escrow.id, sighting.in_pool_piconero)
+    tx.escrows.looked_at(looked_at, next_look(ctx, tx, escrow, now))
+    escrow = replace(escrow, in_pool_piconero=sighting.in_pool_piconero)
     if escrow.state is State.AWAITING_DEPOSIT:
         deposits = deposits_of(tx, escrow)
         event = event_for(deposits, deadline_passed=now >= (escrow.deposit_deadline or now))
@@ -106,8 +125,16 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
                 )
             )
             _tell(tx, escrow, "deposit_seen", seen, status, now)
-        elif before.payout_id is None and (before.status, before.height) != (status, seen.height):
-            tx.outputs.change(escrow.id, seen.public_key, status=status, height=seen.height)
+        elif before.payout_id is None and _differs(before, seen, status):
+            tx.outputs.change(
+                escrow.id,
+                seen.public_key,
+                status=status,
+                height=seen.height,
+                txid=seen.txid,  # of two outputs with one key the wallet shows the larger, and this may be the other
+                amount_piconero=seen.amount_piconero,
+                unlock_time=seen.unlock_time,
+            )
             if before.status is not status:
                 _tell(tx, escrow, f"deposit_{status}", seen, status, now)
     for vanished in known.values():
@@ -116,6 +143,11 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
             detail = {"txid": short(vanished.txid), "amount_piconero": str(vanished.amount_piconero)}
             tx.audit.add(SERVICE, "deposit_vanished", now, escrow_id=escrow.id, detail=detail)
             tx.outbox.add(escrow.shop_id, escrow.id, "escrow.deposit_vanished", detail, now)
+
+
+def _differs(before: OutputRecord, seen: SeenOutput, status: OutputStatus) -> bool:
+    known = (before.status, before.height, before.txid, before.amount_piconero)
+    return known != (status, seen.height, seen.txid, seen.amount_piconero)
 
 
 def _tell(
@@ -131,18 +163,24 @@ def _tell(
 
 
 def deposits_of(tx: Transaction, escrow: EscrowRecord) -> Assessment:
-    """What the escrow's undecided outputs add up to, beside the order's amount."""
-    outputs = (output for output in tx.outputs.of(escrow.id) if output.payout_id is None)
-    return assess(escrow.terms.amount_piconero, ((output.status, output.amount_piconero) for output in outputs))
+    """What the escrow's undecided outputs and the pool add up to, beside the order's amount."""
+    outputs = [(row.status, row.amount_piconero) for row in tx.outputs.of(escrow.id) if row.payout_id is None]
+    outputs.append((OutputStatus.PENDING, escrow.in_pool_piconero))
+    return assess(escrow.terms.amount_piconero, outputs)
 
 
-def next_look(ctx: Context, escrow: EscrowRecord, now: float) -> float | None:
-    """When to look again by the clock: not later than the deadline; a closed escrow only for so many days."""
+def next_look(ctx: Context, tx: Transaction, escrow: EscrowRecord, now: float) -> float | None:
+    """When to look again by the clock: not later than the deadline; a closed escrow only for so many days.
+
+    As long as coins there are on their way or locked, the looking does not end.
+    """
     settings = ctx.settings
-    if escrow.state in CLOSED_STATES and now > escrow.updated_at + settings.watch_after_days * _DAY_SECONDS:
-        return None
     if escrow.state is State.AWAITING_DEPOSIT:
         return look_while_awaiting(ctx, escrow.deposit_deadline or now, now)
+    if escrow.state in CLOSED_STATES and now > escrow.updated_at + settings.watch_after_days * _DAY_SECONDS:
+        waiting = {OutputStatus.PENDING, OutputStatus.TIME_LOCKED}
+        if not any(output.status in waiting and output.payout_id is None for output in tx.outputs.of(escrow.id)):
+            return None
     return now + settings.deposit_poll_seconds
 
 
@@ -152,5 +190,5 @@ def look_while_awaiting(ctx: Context, deadline: float, now: float) -> float:
     return min(now + settings.deposit_poll_seconds, max(deadline, now + settings.chain_poll_seconds))
 
 
-def _whose_turn(escrow_id: str) -> Role:
-    return ROLES[int(escrow_id[-8:], 16) % len(ROLES)]
+def _watching_role(escrow_id: str) -> Role:
+    return ROLES[crc32(escrow_id.encode()) % len(ROLES)]

@@ -28,8 +28,8 @@ class Ownership(Protocol):
         """Whether a wallet with this primary address is one of the service's own."""
         ...
 
-    async def unfinished_passwords(self, role: Role) -> Sequence[str]:
-        """Passwords of wallets of this role whose set-up was never finished, the latest first."""
+    async def recent_passwords(self, role: Role) -> Sequence[str]:
+        """Passwords of the wallets of this role that were opened last, the latest first."""
         ...
 
 
@@ -68,7 +68,7 @@ async def inspect(slot: Slot, network: Network, ownership: Ownership) -> None:
     """Examine a slot nobody holds and make it ready: no wallet open, nothing running by itself."""
     found = await examine(slot, network)
     if found.open_address is not None:
-        if not (await ownership.knows_wallet(found.open_address) or await _is_unfinished(slot, ownership)):
+        if not (await ownership.knows_wallet(found.open_address) or await _has_our_password(slot, ownership)):
             raise SlotUnusableError(
                 f"{slot.name} has a wallet open that is not this service's. It was not touched.",
                 what_to_do="Give the service processes of its own: one application a wallet-rpc process.",
@@ -79,13 +79,13 @@ async def inspect(slot: Slot, network: Network, ownership: Ownership) -> None:
     slot.abilities = found.probed.abilities
 
 
-async def _is_unfinished(slot: Slot, ownership: Ownership) -> bool:
-    """Whether the open wallet was left by a set-up of ours that was interrupted.
+async def _has_our_password(slot: Slot, ownership: Ownership) -> bool:
+    """Whether the open wallet was left by a set-up or a rebuilding of ours that was interrupted.
 
     In the middle of one, a wallet shows an address that nobody has stored. But its password is ours and random: only a
     wallet that has it lets it be "changed" to itself, and any other refuses and stays as it is.
     """
-    for password in await ownership.unfinished_passwords(slot.role):
+    for password in await ownership.recent_passwords(slot.role):
         try:
             await slot.rpc.change_wallet_password(password, password)
         except WrongPasswordError:
@@ -128,6 +128,6 @@ async def inspect_all(slots: Iterable[Slot], pool: SlotPool, network: Network, o
         try:
             await inspect(slot, network, ownership)
         except EscrowError as error:
-            pool.mark_sick(slot, f"{error.message} {error.what_to_do}")
+            pool.mark_sick(slot, f"{error.message.rstrip('.')}. {error.what_to_do}")
         else:
             pool.mark_well(slot)

@@ -25,6 +25,11 @@ class TransportError(EscrowError):
         self.url = url
         self.method = method
 
+    @property
+    def public_message(self) -> str:
+        """Without the URL."""
+        return f"One of Monero's programs did not answer as it should ({self.code})."
+
 
 class ProcessUnreachableError(TransportError):
     """No connection could be made: the call was never sent and changed nothing."""

@@ -39,6 +39,8 @@ class EscrowTable:
                 commission_parts=terms.commission_parts,
                 deposit_window_seconds=escrow.deposit_window_seconds,
                 due_at=escrow.due_at,
+                wakes=0,
+                in_pool_piconero=0,
                 failures=0,
                 fence=0,
                 created_at=escrow.created_at,
@@ -86,20 +88,27 @@ class EscrowTable:
         return earliest
 
     def wake(self, states: frozenset[State], at: float) -> None:
-        """Escrows in these states, or with a payout under way, are due at `at`; those being looked at, once more."""
+        """Escrows in these states, or with a payout under way, are due at `at`; those being looked at, once more.
+
+        Whoever is due earlier stays so: in a crowd, the longest waiting comes first.
+        """
         payouts = schema.payouts
         paying = select(payouts.c.escrow_id).where(payouts.c.state != PayoutState.SETTLED)
         concerned = or_(_t.c.state.in_(states), _t.c.id.in_(paying))
         watched = and_(concerned, _t.c.deposit_address.is_not(None), _t.c.due_at.is_not(None))
-        self._connection.execute(update(_t).where(watched).values(due_at=at))
+        earlier = case((_t.c.due_at < at, _t.c.due_at), else_=at)
+        self._connection.execute(update(_t).where(watched).values(due_at=earlier, wakes=_t.c.wakes + 1))
 
     def looked_at(
         self, seen: EscrowRecord, due_at: float | None, *, failures: int = 0, trouble: str | None = None
     ) -> None:
         """A look at the escrow is over, the next is due then; unless it was woken or moved meanwhile: then at once."""
-        unchanged = (_t.c.updated_at == seen.updated_at, _t.c.due_at.is_not_distinct_from(seen.due_at))
         values = {"due_at": due_at, "failures": failures, "trouble": trouble}
-        self._connection.execute(update(_t).where(_t.c.id == seen.id, *unchanged).values(**values))
+        self._connection.execute(update(_t).where(_t.c.id == seen.id, _t.c.wakes == seen.wakes).values(**values))
+
+    def saw_in_pool(self, escrow_id: str, in_pool_piconero: int) -> None:
+        """What is on its way to the address and in no block yet."""
+        self._connection.execute(update(_t).where(_t.c.id == escrow_id).values(in_pool_piconero=in_pool_piconero))
 
     def counts(self) -> dict[State, int]:
         """How many escrows are in each state."""
@@ -117,7 +126,9 @@ class EscrowTable:
         Raises InvariantError when it is not: whoever read it in this same transaction cannot be wrong about it.
         """
         changed = self._connection.execute(
-            update(_t).where(_t.c.id == escrow_id, _t.c.state == expected).values(updated_at=now, **values)
+            update(_t)
+            .where(_t.c.id == escrow_id, _t.c.state == expected)
+            .values(updated_at=now, wakes=_t.c.wakes + 1, **values)
         )
         if changed.rowcount != 1:
             raise InvariantError("The escrow changed its state in the middle of a transaction.")
@@ -143,6 +154,8 @@ def _record(row: Row[Any]) -> EscrowRecord:
         deposit_address=row.deposit_address,
         trio_id=row.trio_id,
         due_at=row.due_at,
+        wakes=row.wakes,
+        in_pool_piconero=row.in_pool_piconero,
         failures=row.failures,
         trouble=row.trouble,
         created_at=row.created_at,

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.store.engine import WRITES
@@ -21,14 +21,41 @@ class SchemaTooNewError(EscrowError):
     what_to_do = "Run the version of monero-escrow that wrote it, or a later one."
 
 
+class SchemaOutdatedError(EscrowError):
+    """The database was written by an earlier version, and this command does not change it."""
+
+    code = "schema_outdated"
+    what_to_do = "Start the service of this version once: it brings the database up to date."
+
+
 def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing, all in one transaction."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
+    """Run the migrations that are missing, all in one transaction. Raises SchemaTooNewError."""
+    config = _config()
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
-            raise SchemaTooNewError(f"The database has schema {current}, which this version does not know.")
+        _current(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def require_current(engine: Engine) -> None:
+    """Raise SchemaOutdatedError or SchemaTooNewError unless the database has exactly this version's schema."""
+    config = _config()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        current = _current(connection, config)
+    if current != head:
+        raise SchemaOutdatedError(f"The database has schema {current}; this version has {head}.")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _current(connection: Connection, config: Config) -> str | None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaTooNewError(f"The database has schema {current}, which this version does not know.")
+    return current

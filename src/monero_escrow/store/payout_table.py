@@ -145,12 +145,14 @@ class PayoutTable:
         """Keep the transaction as the network has it."""
         self.change(payout_id, raw_transaction_sealed=self._sealer.seal(_RAW, payout_id, raw_hex))
 
-    def raw(self, payout_id: str) -> str | None:
-        """The transaction as the network had it, if it was ever fetched."""
+    def raw(self, payout_id: str) -> str:
+        """The transaction as the network had it. Raises NotFoundError before it was broadcast."""
         sealed = self._connection.scalar(
             select(schema.payouts.c.raw_transaction_sealed).where(schema.payouts.c.id == payout_id)
         )
-        return None if sealed is None else self._sealer.open(_RAW, payout_id, sealed)
+        if sealed is None:
+            raise NotFoundError("The transaction was not kept, for it never was broadcast.")
+        return self._sealer.open(_RAW, payout_id, sealed)
 
 
 def _output(row: Row[Any]) -> OutputRecord:

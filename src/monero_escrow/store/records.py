@@ -11,10 +11,18 @@ from enum import StrEnum
 from typing import Any
 
 from monero_escrow.core.deposits import OutputStatus
+from monero_escrow.core.errors import InvariantError
 from monero_escrow.core.key_exchange import KeyExchange
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Plan, Terms
 from monero_escrow.core.roles import Role
+
+
+def required(value: str | None, otherwise: str) -> str:
+    """What must be there in this state. Raises InvariantError: nothing falls back silently."""
+    if value is None:
+        raise InvariantError(otherwise)
+    return value
 
 
 class TrioState(StrEnum):
@@ -59,6 +67,13 @@ class EscrowRecord:
     trouble: str | None
     created_at: float
     updated_at: float
+    in_pool_piconero: int = 0
+    wakes: int = 0
+
+    @property
+    def finished_trio_id(self) -> str:
+        """The trio of an escrow that has an address. Raises InvariantError before."""
+        return required(self.trio_id, "An escrow without an address has no trio.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,11 @@ class TrioRecord:
     address: str | None
     participants: Mapping[Role, ParticipantRecord]
     exchange: KeyExchange = field(repr=False)
+
+    @property
+    def finished_address(self) -> str:
+        """The address of a trio that passed the gate. Raises InvariantError before."""
+        return required(self.address, "A trio that did not pass the gate has no address.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,11 @@ class PayoutRecord:
     decided_at: float
     broadcast_at: float | None
     settled_at: float | None
+
+    @property
+    def signed_txid(self) -> str:
+        """The txid of a payout that is signed. Raises InvariantError before."""
+        return required(self.txid, "A payout that is not signed has no txid.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ escrows = Table(
     Column("deposit_address", String(128), unique=True),
     Column("trio_id", String(32), ForeignKey("trios.id")),
     Column("due_at", Float, comment="when the service looks at it next; none: never by itself"),
+    Column(
+        "wakes", BigInteger, nullable=False, default=0, comment="grows when it is woken or moved: a look is overtaken"
+    ),
+    Column("in_pool_piconero", BigInteger, nullable=False, default=0, comment="on its way to the address, in no block"),
     Column("failures", Integer, nullable=False, default=0, comment="in a row, since the last step that worked"),
     Column("trouble", String(1000), comment="why the last step did not work, for people"),
     Column("node_id", String(64), comment="who works on it"),
@@ -117,6 +121,7 @@ participants = Table(
     Column("primary_address", String(128), unique=True, comment="of the wallet before it became multisig"),
     Column("spend_key_sealed", LargeBinary, comment="the seed; the view key is its hash"),
     Column("password_sealed", LargeBinary),
+    Column("opened_at", Float, index=True, comment="when a process was last told to open or make it"),
 )
 
 messages = Table(

@@ -13,19 +13,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import OperationalError
+import structlog
+from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.store import schema
 from monero_escrow.store.engine import WRITES, sqlcipher_engine
 from monero_escrow.store.escrow_table import EscrowTable
 from monero_escrow.store.key_table import KeyTable
-from monero_escrow.store.migrate import migrate
+from monero_escrow.store.migrate import migrate, require_current
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.sealing import Sealer, derive_key
 from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -51,9 +54,12 @@ class Transaction:
         self._after_commit.append(tell)
 
     def committed(self) -> None:
-        """It is durable."""
+        """It is durable. What goes wrong in the telling does not make it undone."""
         for tell in self._after_commit:
-            tell()
+            try:
+                tell()
+            except Exception:
+                log.exception("telling_failed")
 
 
 class Store(Protocol):
@@ -75,10 +81,10 @@ class DatabaseBusyError(UnavailableError):
     what_to_do = "Nothing was changed. Check the disk's free space, and that no other program holds the database."
 
 
-class OtherNetworkError(EscrowError):
+class OtherDatabaseError(EscrowError):
     """The database belongs to another network or sealing key."""
 
-    code = "other_network"
+    code = "other_database"
     what_to_do = "Use one DATA_DIR a network, or set the settings back to what this database was made with."
 
 
@@ -114,7 +120,9 @@ class SqlStore:
                 tx = Transaction(connection, self._sealer)
                 with connection.begin():
                     result = work(tx)
-        except OperationalError as error:
+        except IntegrityError:
+            raise  # a constraint of the schema: a fault of ours, not of the database
+        except DBAPIError as error:
             raise DatabaseBusyError(f"The database did not take the transaction: {error.orig}.") from None
         tx.committed()
         return result
@@ -126,30 +134,43 @@ class SqlStore:
         self._engine.dispose()
 
 
-def open_sqlcipher(path: Path, master_key: bytes, network: str) -> SqlStore:
-    """The store in an encrypted file, migrated to this version's schema.
+def open_sqlcipher(path: Path, master_key: bytes, network: str, *, migrates: bool = True) -> SqlStore:
+    """The store in an encrypted file, made and migrated to this version's schema.
 
-    The file's key and the sealing key are derived from the 32-byte master key. Raises WrongDatabaseKeyError,
-    SchemaTooNewError, OtherNetworkError; the file is then as it was.
+    With `migrates=False` nothing is made or migrated. The file's key and the sealing key are derived from the 32-byte
+    master key. Raises WrongDatabaseKeyError, SchemaTooNewError, SchemaOutdatedError, OtherDatabaseError; the file is
+    then as it was.
     """
     engine = sqlcipher_engine(path, derive_key(master_key, "database"))
     sealer = Sealer(derive_key(master_key, "sealing"))
     try:
-        migrate(engine)
-        store = SqlStore(engine, sealer)
-        store._transact(lambda tx: _belongs(tx, {"network": network, "sealing_key_id": sealer.key_id}), writes=True)
+        _hold_to(engine, {"network": network, "sealing_key_id": sealer.key_id})
+        if migrates:
+            migrate(engine)
+            _keep_facts(engine, {"network": network, "sealing_key_id": sealer.key_id})
+        else:
+            require_current(engine)
     except BaseException:
         engine.dispose()
         raise
-    return store
+    return SqlStore(engine, sealer)
 
 
-def _belongs(tx: Transaction, facts: dict[str, str]) -> None:
-    """Write on first use what the database belongs to, and hold to it ever after."""
-    rows = tx.connection.execute(select(schema.facts.c.name, schema.facts.c.value))
-    known = {row.name: row.value for row in rows}
+def _hold_to(engine: Engine, facts: dict[str, str]) -> None:
+    """Refuse a database that was made for other things."""
+    if not inspect(engine).has_table(schema.facts.name):
+        return
+    with engine.connect() as connection:
+        known = {row.name: row.value for row in connection.execute(select(schema.facts))}
     for name, value in facts.items():
-        if name not in known:
-            tx.connection.execute(insert(schema.facts).values(name=name, value=value))
-        elif known[name] != value:
-            raise OtherNetworkError(f"This database was made for {name} {known[name]}, not {value}.")
+        if known.get(name, value) != value:
+            raise OtherDatabaseError(f"This database was made for {name} {known[name]}, not {value}.")
+
+
+def _keep_facts(engine: Engine, facts: dict[str, str]) -> None:
+    """Write on first use what the database belongs to."""
+    with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        known = set(connection.scalars(select(schema.facts.c.name)))
+        for name, value in facts.items():
+            if name not in known:
+                connection.execute(insert(schema.facts).values(name=name, value=value))

@@ -37,7 +37,7 @@ class TrioTable:
             )
         )
 
-    def add_hosted(self, participants: Iterable[ParticipantRecord]) -> None:
+    def add_hosted(self, participants: Iterable[ParticipantRecord], now: float) -> None:
         """Wallets the service is about to make: their keys are durable before any process hears of them."""
         for participant in participants:
             row = f"{participant.trio_id}/{participant.role}"
@@ -50,6 +50,7 @@ class TrioTable:
                     primary_address=participant.primary_address,
                     spend_key_sealed=self._sealer.seal(_SPEND_KEY, row, participant.spend_key),
                     password_sealed=self._sealer.seal(_PASSWORD, row, participant.password),
+                    opened_at=now,
                 )
             )
 
@@ -121,14 +122,19 @@ class TrioTable:
         )
         return self._connection.execute(found).first() is not None
 
-    def unfinished_passwords(self, role: Role, limit: int = 50) -> list[str]:
-        """Passwords of the latest wallets of this role whose set-up was never finished, the latest first."""
-        t, p = schema.trios, schema.participants
+    def about_to_open(self, trio_id: str, roles: Iterable[Role], now: float) -> None:
+        """Processes are about to be told to open these wallets; if one is found open later, it is known as ours."""
+        p = schema.participants
+        where = (p.c.trio_id == trio_id, p.c.role.in_(list(roles)))
+        self._connection.execute(update(p).where(*where).values(opened_at=now))
+
+    def recent_passwords(self, role: Role, limit: int = 50) -> list[str]:
+        """Passwords of the wallets of this role that were opened last, the latest first."""
+        p = schema.participants
         query = (
             select(p.c.trio_id, p.c.password_sealed)
-            .join(t, t.c.id == p.c.trio_id)
-            .where(p.c.role == role, p.c.hosted == 1, t.c.state != TrioState.READY)
-            .order_by(t.c.created_at.desc())
+            .where(p.c.role == role, p.c.hosted == 1, p.c.opened_at.is_not(None))
+            .order_by(p.c.opened_at.desc())
             .limit(limit)
         )
         rows = self._connection.execute(query)

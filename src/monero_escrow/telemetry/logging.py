@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -17,7 +17,7 @@ from structlog.typing import Processor
 
 # Addresses (95 or 106 characters of Base58), keys and txids (64 hex), multisig messages, API keys.
 _SENSITIVE = re.compile(
-    r"Multisigx?V\w+|\bme_(?:shop|arbiter|operator)_[\w-]+|\b[0-9a-fA-F]{64,}\b|\b[1-9A-HJ-NP-Za-km-z]{90,}\b"
+    r"Multisigx?V\w+|(?<![A-Za-z])me_(?:shop|arbiter|operator)_[\w-]+|[0-9a-fA-F]{64,}|[1-9A-HJ-NP-Za-km-z]{90,}"
 )
 _SHOWN = 6
 
@@ -29,9 +29,20 @@ def redact(text: str) -> str:
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = redact(value)
+        if not name.startswith("_"):  # structlog's own, taken out before the line is written
+            event[name] = _redacted(value)
     return event
+
+
+def _redacted(value: object) -> object:
+    """The value with every text in it redacted; what is no plain value is written as its redacted text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redacted(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(inner) for inner in value]
+    return redact(str(value))
 
 
 def configure_logging(level: str, style: Literal["text", "json"]) -> None:
@@ -71,5 +82,5 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("uvicorn.access", "aiohttp", "alembic", "asyncio"):
+    for chatty in ("uvicorn.access", "uvicorn.error", "aiohttp", "alembic", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

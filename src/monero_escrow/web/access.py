@@ -1,8 +1,8 @@
 """Who may do what when: the table of endpoint × scope × state, derived from the life cycle, and what a caller may see.
 
-`docs/api.md` prints `endpoint_table_markdown()`, the routers take paths and visibility from here, a test walks every
-cell against the real application. A shop sees its own escrows, the arbiter those that are or were in dispute, the
-operator all; what a caller may not see does not exist for it.
+`docs/endpoints.md` prints `endpoint_table_markdown()`, the routers take paths and visibility from here, a test walks
+every cell against the real application. A shop sees its own escrows, the arbiter those that are or were in dispute,
+the operator all; what a caller may not see does not exist for it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _holds(row: Transition, view: EscrowView) -> bool:
     undecided = view.deposits
     match row.event:
         case Event.ACCEPT_SHORT:
-            return undecided.counted_piconero > 0
+            return undecided.counted_piconero > 0 and undecided.pending_piconero == 0
+        case Event.RELEASE if row.state is State.FUNDED:
+            return undecided.complete or undecided.pending_piconero == 0
         case Event.CANCEL:
             return undecided.counted_piconero == undecided.pending_piconero == 0
         case Event.RELEASE | Event.REFUND if row.state in CLOSED_STATES:

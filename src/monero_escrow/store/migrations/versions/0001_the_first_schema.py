@@ -98,6 +98,12 @@ def upgrade() -> None:
         sa.Column(
             "due_at", sa.Float(), nullable=True, comment="when the service looks at it next; none: never by itself"
         ),
+        sa.Column(
+            "wakes", sa.BigInteger(), nullable=False, comment="grows when it is woken or moved: a look is overtaken"
+        ),
+        sa.Column(
+            "in_pool_piconero", sa.BigInteger(), nullable=False, comment="on its way to the address, in no block"
+        ),
         sa.Column("failures", sa.Integer(), nullable=False, comment="in a row, since the last step that worked"),
         sa.Column(
             "trouble", sa.String(length=1000), nullable=True, comment="why the last step did not work, for people"
@@ -138,11 +144,15 @@ def upgrade() -> None:
         ),
         sa.Column("spend_key_sealed", sa.LargeBinary(), nullable=True, comment="the seed; the view key is its hash"),
         sa.Column("password_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("opened_at", sa.Float(), nullable=True, comment="when a process was last told to open or make it"),
         sa.ForeignKeyConstraint(["trio_id"], ["trios.id"], name=op.f("fk_participants_trio_id")),
         sa.PrimaryKeyConstraint("trio_id", "role", name=op.f("pk_participants")),
         sa.UniqueConstraint("filename", name=op.f("uq_participants_filename")),
         sa.UniqueConstraint("primary_address", name=op.f("uq_participants_primary_address")),
     )
+    with op.batch_alter_table("participants", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_participants_opened_at"), ["opened_at"], unique=False)
+
     op.create_table(
         "events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -1,0 +1,43 @@
+"""Fixtures of the unit tests: pools on a clock that the test moves, and a store on a real encrypted file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.store.store import SqlStore, open_sqlcipher
+from unit.rows import MASTER_KEY, NETWORK
+from unit.slots import PoolOf, VirtualClock, assert_books_balance, make_pool, make_slots
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """A clock that stands still until the test moves it."""
+    return VirtualClock()
+
+
+@pytest_asyncio.fixture
+async def pool_of(clock: VirtualClock) -> AsyncIterator[PoolOf]:
+    """Pools whose books are looked at once more when the test is over."""
+    made: list[SlotPool] = []
+
+    def make(count: int) -> SlotPool:
+        made.append(make_pool(make_slots(count), clock))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        assert_books_balance(pool)
+        await pool.aclose()
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    """A new database of the tests' network, at `tmp_path / "escrow.db"`."""
+    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
+    yield opened
+    opened.close()
