@@ -22,6 +22,7 @@ from monero_escrow.core.roles import ROLES
 from monero_escrow.fleet.inspection import examine
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
+from monero_escrow.monero.programs import find_programs
 from monero_escrow.service import open_store, slots_of
 
 _MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
@@ -77,12 +78,21 @@ async def _all_findings() -> list[Finding]:
     except EscrowError as error:
         return [_error("settings", error)]
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
+    findings.append(_programs())
     findings.append(await _database(settings))
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
     findings.append(_port(settings))
     findings.extend(_wallet_dir(settings))
     return findings
+
+
+def _programs() -> Finding:
+    try:
+        found = find_programs()
+    except EscrowError as error:
+        return Finding(Level.WARNING, "programs", f"{error.message} Fine if they run elsewhere.", error.what_to_do)
+    return Finding(Level.OK, "programs", f"Monero {found.version} in {found.folder}")
 
 
 async def _database(settings: Settings) -> Finding:
