@@ -21,7 +21,7 @@ from monero_escrow.escrows.context import Context, DaemonUnavailableError
 from monero_escrow.escrows.decide import DepositsPendingError
 from monero_escrow.escrows.watch_deposits import deposits_of
 from monero_escrow.fleet.pool import NoSlotFreeError, SlotPool
-from monero_escrow.monero.ports import BlockHeader, Daemon, DaemonInfo, DaemonTransaction, FeeEstimate
+from monero_escrow.monero.ports import BlockHeader, Daemon, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
 from monero_escrow.store.records import EscrowRecord, PayoutRecord, PayoutState
 from monero_escrow.store.store import SqlStore, Transaction
 from unit.rows import XMR, address, escrow, hex64, output
@@ -41,6 +41,7 @@ class ScriptedDaemon:
         self.tip_at = 10_000.0
         self.known: dict[str, DaemonTransaction] = {}
         self.relayed: list[str] = []
+        self.spent: dict[str, KeyImageStatus] = {}
 
     async def get_info(self) -> DaemonInfo:
         return DaemonInfo(1_000, 0, "aa" * 32, True, Network.STAGENET, False, "0.18.5.3")
@@ -53,6 +54,9 @@ class ScriptedDaemon:
 
     async def get_transactions(self, txids: Sequence[str]) -> dict[str, DaemonTransaction]:
         return {txid: self.known[txid] for txid in txids if txid in self.known}
+
+    async def is_key_image_spent(self, key_images: Sequence[str]) -> list[KeyImageStatus]:
+        return [self.spent.get(image, KeyImageStatus.UNSPENT) for image in key_images]
 
     async def send_raw_transaction(self, raw_hex: str) -> None:
         self.relayed.append(raw_hex)
@@ -152,6 +156,10 @@ async def broadcast(ctx: Context, *, raw: bool = True) -> PayoutRecord:
     (payout,) = await payouts(ctx)
 
     def sign(tx: Transaction) -> None:
+        for name in ("earlier", "txid"):  # the answer to a first submission was lost, and a second one was signed
+            number = tx.payouts.add_proposal(payout.id, "txset", 1, 102.0)
+            tx.payouts.keep_signed(payout.id, number, "blob", hex64(name), 102.0)
+        tx.outputs.change("escrow", payout.plan.anchor.public_key, key_image=hex64("image"))
         tx.payouts.change(payout.id, state=PayoutState.SIGNED, txid=hex64("txid"), fee_piconero=1)
         if raw:
             tx.payouts.keep_raw(payout.id, "raw")
@@ -168,8 +176,8 @@ async def look(ctx: Context) -> PayoutRecord:
     return (await payouts(ctx))[0]
 
 
-def in_block(height: int | None) -> DaemonTransaction:
-    return DaemonTransaction(hex64("txid"), height is None, height, 0, "raw", False)
+def in_block(height: int | None, txid: str = "txid") -> DaemonTransaction:
+    return DaemonTransaction(hex64(txid), height is None, height, 0, "raw", False)
 
 
 async def test_a_signed_payout_that_the_network_knows_is_broadcast_with_all_that_belongs_to_it(
@@ -199,6 +207,27 @@ async def test_a_payout_is_settled_when_it_is_deep_enough_and_not_before(ctx: Co
     daemon.known[hex64("txid")] = in_block(990)
     assert (await look(ctx)).state is PayoutState.SETTLED
     assert (await ctx.store.read(lambda tx: tx.escrows.get("escrow"))).state is State.SETTLED
+
+
+async def test_any_transaction_that_was_signed_for_the_plan_settles_it(ctx: Context, daemon: ScriptedDaemon) -> None:
+    await broadcast(ctx)
+    daemon.known[hex64("earlier")] = in_block(900, "earlier")
+    payout = await look(ctx)
+    assert (payout.state, payout.txid) == (PayoutState.SETTLED, hex64("earlier"))
+    assert daemon.relayed == []
+
+
+async def test_an_anchor_that_a_stranger_transaction_spent_stops_for_a_person(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    await broadcast(ctx)
+    daemon.spent[hex64("image")] = KeyImageStatus.IN_CHAIN
+    payout = await look(ctx)
+    assert payout.state is PayoutState.HELD
+    assert "recipient unknown" in (payout.trouble or "")
+    assert daemon.relayed == []
+    events = await ctx.store.read(lambda tx: tx.outbox.after(None, 0, 100))
+    assert events[-1].type == "escrow.payout_held"
 
 
 def test_pauses_grow_to_a_bound_and_never_overflow() -> None:

@@ -34,7 +34,14 @@ class DescribedTransaction:
     source_keys: tuple[str, ...] | None
 
 
-class TamperedSetError(InvariantError):
+class PayoutStoppedError(InvariantError):
+    """A payout cannot go on by itself: a person has to look. Nothing more is signed for it."""
+
+    code = "payout_stopped"
+    what_to_do = "Compare the plan in the escrow's history with what the chain says of its outputs."
+
+
+class TamperedSetError(PayoutStoppedError):
     """An unsigned set does not do what the plan says. It was not signed."""
 
     code = "set_refused"

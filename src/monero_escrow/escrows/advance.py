@@ -12,7 +12,7 @@ one caller at a time.
 
 from __future__ import annotations
 
-from monero_escrow.core.judgement import TamperedSetError
+from monero_escrow.core.judgement import PayoutStoppedError
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.escrows.broadcast import find_or_submit_again
 from monero_escrow.escrows.context import SERVICE, Context
@@ -49,7 +49,16 @@ async def _carry_out_payouts(ctx: Context, escrow_id: str) -> bool:
 
 
 async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
-    """A step of one payout; True when it is settled."""
+    """A step of one payout, or its stop; True when it is settled."""
+    try:
+        return await _go_on(ctx, payout)
+    except PayoutStoppedError as error:
+        trouble = error.message
+        await ctx.store.write(lambda tx: _hold(ctx, tx, payout, trouble))
+        return False
+
+
+async def _go_on(ctx: Context, payout: PayoutRecord) -> bool:
     match payout.state:
         case PayoutState.SETTLED:
             return True
@@ -60,11 +69,7 @@ async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
         case PayoutState.SIGNED:
             await find_or_submit_again(ctx, payout, await _trio(ctx, payout))
         case PayoutState.DECIDED:
-            try:
-                await sign_and_submit(ctx, payout, await _trio(ctx, payout))
-            except TamperedSetError as error:
-                trouble = error.message
-                await ctx.store.write(lambda tx: _hold(ctx, tx, payout, trouble))
+            await sign_and_submit(ctx, payout, await _trio(ctx, payout))
     return False
 
 
@@ -73,7 +78,7 @@ async def _trio(ctx: Context, payout: PayoutRecord) -> TrioRecord:
 
 
 def _hold(ctx: Context, tx: Transaction, payout: PayoutRecord, trouble: str) -> None:
-    """Stop for a person: nothing was signed, and nothing will be."""
+    """Stop for a person: nothing more is signed."""
     now = ctx.clock.now()
     tx.payouts.change(payout.id, state=PayoutState.HELD, trouble=trouble)
     detail = {"payout": payout.number, "trouble": trouble}

@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from monero_escrow.core.errors import UnavailableError
-from monero_escrow.core.judgement import TamperedSetError
+from monero_escrow.core.judgement import PayoutStoppedError
 from monero_escrow.core.payout import Plan
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import HostedWallet, side_by_side
+from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, TrioRecord
 from monero_escrow.store.store import Transaction
 from monero_escrow.store.trail_tables import OK
 
 
-class PlanOutputSpentError(TamperedSetError):
+class PlanOutputSpentError(PayoutStoppedError):
     """An output of the plan is spent already, or is not what it was."""
 
     code = "plan_output_spent"
@@ -92,8 +93,15 @@ async def _import(wallet: HostedWallet, info: str) -> int:
 
 
 async def keep_to_plan(ctx: Context, payout: PayoutRecord, signers: Signers) -> None:
-    """Freeze every output the plan does not name in both wallets; keep the key images of those it does."""
+    """Freeze every output the plan does not name in both wallets; keep the key images of those it does.
+
+    The daemon is asked as well whether one of them is spent: a database from a backup may not know of a payout, the
+    chain does. Raises PlanOutputSpentError, SignersDisagreeError.
+    """
     images = await side_by_side(_freeze_others(payout.plan, wallet) for wallet in signers.both)
+    daemon, _ = await ctx.chain()
+    if any(status is not KeyImageStatus.UNSPENT for status in await daemon.is_key_image_spent([*images[0].values()])):
+        raise PlanOutputSpentError("The network knows a transaction that spends an output of the plan.")
 
     def record(tx: Transaction) -> None:
         for public_key, key_image in images[0].items():

@@ -32,6 +32,15 @@ class OutputTable:
         query = select(t).where(t.c.escrow_id == escrow_id).order_by(t.c.height, t.c.public_key)
         return [_output(row) for row in self._connection.execute(query)]
 
+    def key_image(self, escrow_id: str, public_key: str) -> str:
+        """An output's key image. Raises NotFoundError before two wallets have exchanged their infos."""
+        t = schema.outputs
+        where = (t.c.escrow_id == escrow_id, t.c.public_key == public_key)
+        image: str | None = self._connection.scalar(select(t.c.key_image).where(*where))
+        if image is None:
+            raise NotFoundError("The output's key image is not known yet.")
+        return image
+
     def add(self, output: OutputRecord) -> None:
         """An output that was not known yet. An unlock_time beyond every block and date is kept as the largest there is.
 
@@ -132,6 +141,12 @@ class PayoutTable:
         sealed = self._sealer.seal(_SIGNED, f"{payout_id}/{number}", blob)
         where = (t.c.payout_id == payout_id, t.c.number == number)
         self._connection.execute(update(t).where(*where).values(signed_sealed=sealed, txid=txid, signed_at=now))
+
+    def signed_txids(self, payout_id: str) -> list[str]:
+        """Every transaction that was ever signed for a payout, the first first."""
+        t = schema.proposals
+        where = (t.c.payout_id == payout_id, t.c.txid.is_not(None))
+        return list(self._connection.scalars(select(t.c.txid).where(*where).order_by(t.c.number)))
 
     def signed(self, payout_id: str, txid: str) -> str:
         """The signed blob of a txid. Raises NotFoundError."""
