@@ -35,7 +35,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _installed() -> list[MoneroPrograms | None]:
+def installed_programs() -> list[MoneroPrograms | None]:
     named = os.environ.get("MONERO_BIN_DIRS") or os.environ.get(FOLDER_VARIABLE)
     folders = [Path(folder) for folder in named.split(os.pathsep)] if named else fetched_folders()
     found = [programs for folder in folders if (programs := programs_in(folder)) is not None]
@@ -52,7 +52,7 @@ def _id(programs: MoneroPrograms | None) -> str:
     return str(programs.version) if programs else "no-monero"
 
 
-@pytest.fixture(scope="session", params=_installed(), ids=_id)
+@pytest.fixture(scope="session", params=installed_programs(), ids=_id)
 def programs(request: pytest.FixtureRequest) -> MoneroPrograms:
     if request.param is None:
         pytest.fail(ProgramsMissingError.what_to_do)

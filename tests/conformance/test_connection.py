@@ -59,7 +59,7 @@ async def serve() -> AsyncIterator[Callable[[Answer], Awaitable[str]]]:
         await server.close()
 
 
-async def test_nobody_listens(offline: WalletRpcClient) -> None:
+async def test_nobody_listens(real_offline: WalletRpcClient) -> None:
     client = WalletRpcClient(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ProcessUnreachableError):
         await client.get_version()
@@ -257,9 +257,9 @@ async def test_a_process_that_ends_at_its_start_says_what_it_wrote(programs: Mon
 
 
 async def test_a_port_that_is_taken_is_refused(
-    programs: MoneroPrograms, tmp_path: Path, offline: WalletRpcClient
+    programs: MoneroPrograms, tmp_path: Path, real_offline: WalletRpcClient
 ) -> None:
-    taken = int(offline.url.rsplit(":", 1)[1])
+    taken = int(real_offline.url.rsplit(":", 1)[1])
     with pytest.raises(ProgramFailedError, match="taken"):
         await start_wallet_rpc(programs, tmp_path, network=Network.TESTNET, daemon_url=None, port=taken)
 

@@ -1,4 +1,4 @@
-"""Coins on a private chain through three real wallets: from the deposit to the payout.
+"""Coins on a private chain through three wallets: from the deposit to the payout.
 
 Each test spends a deposit of its own amount and keeps the others frozen, as a plan keeps out what it does not name.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
+from conformance.subjects import Chain, Payer, Subject
 from conformance.trio import Trio, exchange_info, propose_and_sign, spend_only, unspent
 from monero_escrow.monero.errors import (
     KeyImageUnknownError,
@@ -17,8 +18,7 @@ from monero_escrow.monero.errors import (
     TransactionRefusedError,
 )
 from monero_escrow.monero.ports import KeyImageStatus
-from monero_escrow.monero.private_chain import COINS_LOCK_BLOCKS, Person, PrivateChain
-from monero_escrow.monero.programs import MoneroPrograms
+from monero_escrow.monero.private_chain import COINS_LOCK_BLOCKS
 from monero_escrow.monero.versions import abilities_of
 
 pytestmark = [pytest.mark.chain, pytest.mark.asyncio(loop_scope="session")]
@@ -31,7 +31,7 @@ FOR_PAYOUT, FOR_PROPOSALS, FOR_FEE, FOR_FREEZE, FOR_FREEZE_TOO, FOR_TWICE, FOR_R
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def funded(chain: PrivateChain, trio: Trio) -> Trio:
+async def funded(chain: Chain, trio: Trio) -> Trio:
     """The trio with all the deposits, which can be spent."""
     amounts = (FOR_PAYOUT, FOR_PROPOSALS, FOR_FEE, FOR_FREEZE, FOR_FREEZE_TOO, FOR_TWICE, FOR_REORG)
     await chain.miner.pay([(trio.address, amount) for amount in amounts])
@@ -41,11 +41,11 @@ async def funded(chain: PrivateChain, trio: Trio) -> Trio:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def payees(chain: PrivateChain) -> tuple[Person, Person]:
+async def payees(chain: Chain) -> tuple[Payer, Payer]:
     return await chain.person("vendor"), await chain.person("buyer")
 
 
-async def test_a_deposit_is_seen_in_the_pool_then_locked_then_unlocked(chain: PrivateChain, trio: Trio) -> None:
+async def test_a_deposit_is_seen_in_the_pool_then_locked_then_unlocked(chain: Chain, trio: Trio) -> None:
     wallet = trio.proposer
     txid = await chain.miner.pay([(trio.address, 2 * XMR)])
     await wallet.refresh()
@@ -64,7 +64,7 @@ async def test_a_deposit_is_seen_in_the_pool_then_locked_then_unlocked(chain: Pr
     assert (unlocked.locked, unlocked.confirmations) == (False, COINS_LOCK_BLOCKS)
 
 
-async def test_a_key_image_is_unknown_until_the_peers_info_is_imported(chain: PrivateChain, trio: Trio) -> None:
+async def test_a_key_image_is_unknown_until_the_peers_info_is_imported(chain: Chain, trio: Trio) -> None:
     await chain.miner.pay([(trio.address, 3 * XMR)])
     await chain.mine(1)
     for client in (trio.proposer, trio.signer):
@@ -86,7 +86,7 @@ async def test_a_key_image_is_unknown_until_the_peers_info_is_imported(chain: Pr
 
 
 async def test_a_payout_is_proposed_described_signed_and_mined(
-    chain: PrivateChain, funded: Trio, payees: tuple[Person, Person], programs: MoneroPrograms
+    chain: Chain, funded: Trio, payees: tuple[Payer, Payer], subject: Subject
 ) -> None:
     await exchange_info(funded)
     (output,) = await spend_only(funded.proposer, FOR_PAYOUT)
@@ -102,7 +102,7 @@ async def test_a_payout_is_proposed_described_signed_and_mined(
     assert tx.change_amount_piconero == FOR_PAYOUT - sum(plan.values()) - tx.fee_piconero
     assert tx.change_address == funded.address
     assert (tx.ring_size, tx.unlock_time, tx.dummy_outputs) == (16, 0, 0)
-    if abilities_of(programs.version).describes_sources:
+    if abilities_of(subject.version).describes_sources:
         assert tx.sources is not None
         assert [(source.public_key, source.amount_piconero) for source in tx.sources] == [
             (output.public_key, FOR_PAYOUT)
@@ -123,7 +123,7 @@ async def test_a_payout_is_proposed_described_signed_and_mined(
 
 
 async def test_two_proposals_on_one_exchange_leave_one_signature(
-    chain: PrivateChain, funded: Trio, payees: tuple[Person, Person]
+    chain: Chain, funded: Trio, payees: tuple[Payer, Payer]
 ) -> None:
     """So a fee may be learnt by a first proposal that nobody signs."""
     await exchange_info(funded)
@@ -140,7 +140,7 @@ async def test_two_proposals_on_one_exchange_leave_one_signature(
 
 
 async def test_the_fee_can_be_taken_from_one_recipient_so_that_nothing_is_left(
-    funded: Trio, payees: tuple[Person, Person]
+    funded: Trio, payees: tuple[Payer, Payer]
 ) -> None:
     await exchange_info(funded)
     await spend_only(funded.proposer, FOR_FEE)
@@ -156,7 +156,7 @@ async def test_the_fee_can_be_taken_from_one_recipient_so_that_nothing_is_left(
     assert tx.change_amount_piconero == 0
 
 
-async def test_frozen_outputs_stay_out(funded: Trio, payees: tuple[Person, Person]) -> None:
+async def test_frozen_outputs_stay_out(funded: Trio, payees: tuple[Payer, Payer]) -> None:
     await exchange_info(funded)
     (output,) = await spend_only(funded.proposer, FOR_FREEZE)
     alone = await funded.proposer.sweep_all(payees[0].address, priority=1)
@@ -176,7 +176,7 @@ async def test_frozen_outputs_stay_out(funded: Trio, payees: tuple[Person, Perso
 
 
 async def test_of_two_signed_payouts_of_one_output_the_network_takes_one(
-    chain: PrivateChain, funded: Trio, payees: tuple[Person, Person]
+    chain: Chain, funded: Trio, payees: tuple[Payer, Payer]
 ) -> None:
     await exchange_info(funded)
     (output,) = await spend_only(funded.proposer, FOR_TWICE)
@@ -193,7 +193,7 @@ async def test_of_two_signed_payouts_of_one_output_the_network_takes_one(
 
 
 async def test_a_mined_payout_can_be_sent_again_without_a_wallet_after_a_reorganisation(
-    chain: PrivateChain, funded: Trio, payees: tuple[Person, Person]
+    chain: Chain, funded: Trio, payees: tuple[Payer, Payer]
 ) -> None:
     await exchange_info(funded)
     (output,) = await spend_only(funded.proposer, FOR_REORG)
@@ -213,7 +213,23 @@ async def test_a_mined_payout_can_be_sent_again_without_a_wallet_after_a_reorgan
     assert (await chain.daemon.get_transactions([txid]))[txid].confirmations == 1
 
 
-async def test_a_plain_wallet_never_pays_by_the_calls_that_propose(chain: PrivateChain, trio: Trio) -> None:
+async def test_too_many_deposits_are_swept_in_two_transactions(chain: Chain, funded: Trio) -> None:
+    """Why a plan has at most a hundred outputs."""
+    small, a_payment = XMR // 100, 15
+    for _ in range(10):
+        await chain.miner.pay([(funded.address, small)] * a_payment)
+    await chain.mine(COINS_LOCK_BLOCKS)
+    await exchange_info(funded)
+    await spend_only(funded.proposer, *[small] * 10 * a_payment)
+
+    proposal = await funded.proposer.sweep_all(chain.miner.address, priority=1)
+
+    assert proposal.transactions == 2
+    described = (await funded.signer.describe_transfer(proposal.txset)).transactions
+    assert sum(tx.amount_in_piconero for tx in described) == 10 * a_payment * small
+
+
+async def test_a_plain_wallet_never_pays_by_the_calls_that_propose(chain: Chain, trio: Trio) -> None:
     before = await chain.miner.balance_piconero()
     with pytest.raises(NotMultisigError):
         await chain.miner.wallet.transfer([(trio.address, XMR)], priority=1)
@@ -228,15 +244,15 @@ async def test_what_is_no_transaction_set_is_refused(trio: Trio) -> None:
             await call
 
 
-async def test_the_daemon_refuses_what_is_no_transaction(chain: PrivateChain) -> None:
+async def test_the_daemon_refuses_what_is_no_transaction(chain: Chain) -> None:
     with pytest.raises(TransactionRefusedError):
         await chain.daemon.send_raw_transaction("00" * 32)
 
 
-async def test_the_daemon_says_which_chain_it_serves(chain: PrivateChain, programs: MoneroPrograms) -> None:
+async def test_the_daemon_says_which_chain_it_serves(chain: Chain, subject: Subject) -> None:
     info = await chain.daemon.get_info()
     header = await chain.daemon.get_last_block_header()
     assert (info.network.value, info.offline, info.synchronized) == ("regtest", True, True)
     assert (info.height, info.top_block_hash) == (header.height + 1, header.hash)
-    assert info.version.startswith(str(programs.version))
+    assert info.version.startswith(str(subject.version))
     assert await chain.daemon.get_block_header(header.height) == header

@@ -9,28 +9,36 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
+from conformance.subjects import WalletProcess
 from monero_escrow.core.address import Network
 from monero_escrow.core.keys import WalletKeys
-from monero_escrow.monero.ports import Proposal, SignedSet, WalletOutput
-from monero_escrow.monero.wallet_rpc import WalletRpcClient
+from monero_escrow.monero.ports import Proposal, SignedSet, WalletOutput, WalletRpc
+
+PASSWORD = "the trio's"
 
 
 @dataclass(frozen=True, slots=True)
 class Trio:
-    """Finished wallets, each open in its process, and what reopens them. The first two do the spending."""
+    """Finished wallets, each open in its process, and all that rebuilds them. The first two do the spending."""
 
-    clients: tuple[WalletRpcClient, ...] = field(repr=False)
+    processes: tuple[WalletProcess, ...] = field(repr=False)
     names: tuple[str, ...]
-    password: str = field(repr=False)
+    keys: tuple[WalletKeys, ...] = field(repr=False)
+    messages: tuple[list[str], list[str], list[str]] = field(repr=False)
     address: str
 
     @property
-    def proposer(self) -> WalletRpcClient:
-        return self.clients[0]
+    def proposer(self) -> WalletRpc:
+        return self.processes[0].client
 
     @property
-    def signer(self) -> WalletRpcClient:
-        return self.clients[1]
+    def signer(self) -> WalletRpc:
+        return self.processes[1].client
+
+    @property
+    def third(self) -> WalletRpc:
+        """The one who takes no part in spending."""
+        return self.processes[2].client
 
 
 async def side_by_side(calls: Sequence[Awaitable[str]]) -> list[str]:
@@ -41,60 +49,70 @@ def others(values: Sequence[str], index: int) -> list[str]:
     return [value for place, value in enumerate(values) if place != index]
 
 
-async def make_wallets(clients: Sequence[WalletRpcClient], password: str, network: Network) -> tuple[str, ...]:
-    """A plain wallet in each process, made from fresh keys of our own; answers the names."""
-
-    async def make(client: WalletRpcClient) -> str:
-        name = f"trio-{secrets.token_hex(6)}"
-        keys = WalletKeys.from_entropy(secrets.token_bytes(32), network)
-        address = await client.generate_from_keys(
-            filename=name,
-            password=password,
-            address=keys.address,
-            spend_key=keys.private_spend_key_hex,
-            view_key=keys.private_view_key_hex,
-            restore_height=0,
-        )
-        assert address == keys.address
-        return name
-
-    return tuple(await side_by_side([make(client) for client in clients]))
+def fresh_keys(network: Network) -> WalletKeys:
+    return WalletKeys.from_entropy(secrets.token_bytes(32), network)
 
 
-async def prepare_and_make(clients: Sequence[WalletRpcClient], password: str) -> tuple[list[str], list[str]]:
+async def make_wallet(client: WalletRpc, keys: WalletKeys, *, name: str | None = None) -> str:
+    """A plain wallet from keys of our own, open in the process; answers its name."""
+    name = name or f"trio-{secrets.token_hex(6)}"
+    address = await client.generate_from_keys(
+        filename=name,
+        password=PASSWORD,
+        address=keys.address,
+        spend_key=keys.private_spend_key_hex,
+        view_key=keys.private_view_key_hex,
+        restore_height=0,
+    )
+    assert address == keys.address
+    return name
+
+
+async def prepare_and_make(clients: Sequence[WalletRpc]) -> tuple[list[str], list[str]]:
     """The first two rounds; answers both rounds' messages."""
     first = await side_by_side([client.prepare_multisig() for client in clients])
     second = await side_by_side(
         [
-            client.make_multisig(others(first, place), threshold=2, password=password)
+            client.make_multisig(others(first, place), threshold=2, password=PASSWORD)
             for place, client in enumerate(clients)
         ]
     )
     return first, second
 
 
-async def exchange(
-    clients: Sequence[WalletRpcClient], messages: Sequence[str], password: str
-) -> tuple[list[str], list[str]]:
+async def exchange(clients: Sequence[WalletRpc], messages: Sequence[str]) -> tuple[list[str], list[str]]:
     """One further round; answers messages and addresses."""
     answers = await asyncio.gather(
         *(
-            client.exchange_multisig_keys(others(messages, place), password=password)
+            client.exchange_multisig_keys(others(messages, place), password=PASSWORD)
             for place, client in enumerate(clients)
         )
     )
     return [answer.message for answer in answers], [answer.address for answer in answers]
 
 
-async def make_trio(clients: Sequence[WalletRpcClient], network: Network) -> Trio:
+async def make_trio(processes: Sequence[WalletProcess], network: Network) -> Trio:
     """From nothing open to three finished wallets."""
-    password = secrets.token_hex(8)
-    names = await make_wallets(clients, password, network)
-    _, second = await prepare_and_make(clients, password)
-    third, _ = await exchange(clients, second, password)
-    _, addresses = await exchange(clients, third, password)
+    clients = [process.client for process in processes]
+    keys = tuple(fresh_keys(network) for _ in clients)
+    names = await side_by_side([make_wallet(client, own) for client, own in zip(clients, keys, strict=True)])
+    first, second = await prepare_and_make(clients)
+    third, early = await exchange(clients, second)
+    _, addresses = await exchange(clients, third)
+    assert early == ["", "", ""]
     assert len(set(addresses)) == 1
-    return Trio(tuple(clients), names, password, addresses[0])
+    return Trio(tuple(processes), tuple(names), keys, (first, second, third), addresses[0])
+
+
+async def replay(client: WalletRpc, trio: Trio, place: int) -> None:
+    """Rebuild one of the trio's wallets on any process with nothing open, from its keys and the kept messages."""
+    first, second, third = trio.messages
+    await make_wallet(client, trio.keys[place])
+    await client.prepare_multisig()
+    await client.make_multisig(others(first, place), threshold=2, password=PASSWORD)
+    await client.exchange_multisig_keys(others(second, place), password=PASSWORD)
+    finished = await client.exchange_multisig_keys(others(third, place), password=PASSWORD)
+    assert finished.address == trio.address
 
 
 async def exchange_info(trio: Trio) -> tuple[int, int]:
@@ -115,11 +133,11 @@ async def propose_and_sign(trio: Trio, destinations: Sequence[tuple[str, int]]) 
     return proposal, await trio.signer.sign_multisig(proposal.txset)
 
 
-async def unspent(wallet: WalletRpcClient) -> list[WalletOutput]:
+async def unspent(wallet: WalletRpc) -> list[WalletOutput]:
     return [output for output in await wallet.incoming_transfers() if not output.spent]
 
 
-async def spend_only(wallet: WalletRpcClient, *amounts_piconero: int) -> list[WalletOutput]:
+async def spend_only(wallet: WalletRpc, *amounts_piconero: int) -> list[WalletOutput]:
     """Freeze all outputs but those of these amounts; answers what stays free."""
     free = []
     for output in await unspent(wallet):

@@ -55,7 +55,7 @@ TIME_LIMITS_SECONDS: Final[Mapping[str, float]] = {
 LONGEST_LIMIT_SECONDS: Final = max(TIME_LIMITS_SECONDS.values())
 
 # A name is ours, never a path. With an empty one `create_wallet` succeeds and makes a wallet that is never written.
-_FILENAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+FILENAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 class WalletRpcClient:
@@ -274,7 +274,7 @@ class WalletRpcClient:
 
 
 def _checked_filename(method: str, filename: str) -> str:
-    if not _FILENAME.fullmatch(filename):
+    if not FILENAME.fullmatch(filename):
         raise InvalidFilenameError(method, -1)
     return filename
 
