@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,17 +108,8 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
             await _look_at_slots(conductor.ctx, pool.slots)
             for spare in pool.leftovers:
                 log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: only a spare of its class")
-            # A task group: if one of them ends by a fault of ours, the service stops rather than look alive.
-            async with asyncio.TaskGroup() as tasks:
-                background = [
-                    tasks.create_task(conductor.run(), name="conductor"),
-                    tasks.create_task(_look_at_sick_slots(conductor.ctx), name="sick slots"),
-                ]
-                try:
-                    yield conductor
-                finally:
-                    for task in background:
-                        task.cancel()
+            async with _at_work(conductor.run(), _look_at_sick_slots(conductor.ctx)):
+                yield conductor
         finally:
             await pool.aclose()
             for slot in pool.slots:
@@ -126,6 +117,23 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
             if daemon is not None:
                 await daemon.aclose()
             store.close()
+
+
+@asynccontextmanager
+async def _at_work(*jobs: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run the jobs beside the block. One that ends by a fault of ours ends the block: better than to look alive."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(job) for job in jobs]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
 
 
 @dataclass(frozen=True, slots=True)

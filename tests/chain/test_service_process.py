@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -81,6 +82,23 @@ async def test_a_service_that_is_told_to_stop_closes_its_database_and_exits_with
     assert service.returncode == 0, said.decode()
     assert "Unclosed" not in said.decode()
     assert files_in(tmp_path / "data") == ["escrow.db", "service.lock"]
+
+
+async def test_a_port_that_is_taken_is_told_and_what_to_do_about_it(tmp_path: Path) -> None:
+    settings = {
+        "MONERO_RPC_URLS": ",".join(f"http://127.0.0.1:{free_port()}" for _ in ROLES),
+        "DB_ENCRYPTION_KEY": "22" * 32,
+        "LOG_LEVEL": "error",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings["SERVER_PORT"] = str(taken.getsockname()[1])
+        async with command(tmp_path, "serve", settings=settings) as service:
+            _, said = await asyncio.wait_for(service.communicate(), 20)
+    assert service.returncode == 1
+    assert "Traceback" not in said.decode()
+    message, what_to_do = said.decode().splitlines()[-2:]
+    assert message.startswith("error: The HTTP API cannot listen on port")
+    assert "SERVER_PORT" in what_to_do
 
 
 async def test_a_service_without_settings_says_what_to_do_and_makes_nothing(tmp_path: Path) -> None:
