@@ -1,7 +1,6 @@
 """Look at what came to an escrow's address, and say what it means for the order.
 
-    daemon synchronised → one slot leased → wallet refreshed → outputs recorded → counted → funded, short, expired or
-    wait
+    daemon synchronised → slot leased → wallet refreshed → outputs recorded and counted → funded, short or expired
 
 A slot is held for the look alone, never while waiting. Each escrow is looked at when a block arrives and every
 `DEPOSIT_POLL_SECONDS`. The wallet of one role looks, each for a third of the escrows: no class carries all.
