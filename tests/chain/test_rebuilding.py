@@ -70,16 +70,18 @@ async def open_buyers_wallet(conductor: Conductor, trio: TrioRecord) -> str:
         HostedWallet(lease, trio.participants[Role.BUYER], Network.TESTNET) as wallet,
     ):
         await wallet.open(trio)
-        return (await wallet.report()).address
+        report = await wallet.report()
+        assert report.ready
+        return report.address
 
 
-async def leave_half_made(conductor: Conductor, trio: TrioRecord, *, opened: bool) -> None:
-    """What a rebuilding leaves that was interrupted after make: a file, and if the end was hard, the wallet open."""
+async def leave_half_made(conductor: Conductor, trio: TrioRecord, *, rounds: int, opened: bool) -> None:
+    """What an interrupted rebuilding leaves: a file after so many rounds, and if the end was hard, the wallet open."""
     async with conductor.ctx.pool.lease(frozenset({Role.BUYER}), "test", wait_seconds=5) as lease:
         await conductor.ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, [Role.BUYER], 10.0**10))
         wallet = HostedWallet(lease, trio.participants[Role.BUYER], Network.TESTNET)
         await wallet.make(trio.restore_height)
-        for call in trio.exchange.replay(Role.BUYER)[:2]:
+        for call in trio.exchange.replay(Role.BUYER)[:rounds]:
             await wallet.answer(call)
         if not opened:
             await wallet.close()
@@ -92,10 +94,11 @@ async def test_a_wallet_whose_file_is_gone_is_rebuilt_with_the_same_address(fini
         assert await open_buyers_wallet(conductor, finished.trio) == finished.trio.address
 
 
-async def test_a_half_made_file_is_passed_over(finished: Finished) -> None:
+@pytest.mark.parametrize("rounds", [2, 3])  # after the third the wallet shows the address, and is not finished
+async def test_a_half_made_file_is_passed_over(finished: Finished, rounds: int) -> None:
     finished.forget_files()
     async with running_service(finished.settings) as conductor:
-        await leave_half_made(conductor, finished.trio, opened=False)
+        await leave_half_made(conductor, finished.trio, rounds=rounds, opened=False)
         assert await open_buyers_wallet(conductor, finished.trio) == finished.trio.address
         assert conductor.ctx.pool.stats().free == 3
 
@@ -103,7 +106,7 @@ async def test_a_half_made_file_is_passed_over(finished: Finished) -> None:
 async def test_a_half_made_wallet_left_open_is_known_as_ours_at_the_next_start(finished: Finished) -> None:
     finished.forget_files()
     async with running_service(finished.settings) as conductor:
-        await leave_half_made(conductor, finished.trio, opened=True)
+        await leave_half_made(conductor, finished.trio, rounds=2, opened=True)
     async with running_service(finished.settings) as conductor:
         assert conductor.ctx.pool.stats().free == 3
         assert await open_buyers_wallet(conductor, finished.trio) == finished.trio.address

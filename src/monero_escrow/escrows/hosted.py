@@ -146,7 +146,7 @@ class HostedWallet:
             await self.close(store=False)
         await self._nothing_open()
         if not await self._open_file(self._participant.filename, address):
-            raise InvariantError(f"The {self.role} wallet's file holds another wallet than the key exchange made.")
+            raise InvariantError(f"The {self.role} wallet's file does not hold what the key exchange made.")
 
     async def open(self, trio: TrioRecord) -> None:
         """Open a finished wallet: from its file, or where this slot has no sound one, rebuilt by replay and compared.
@@ -167,14 +167,16 @@ class HostedWallet:
         raise InvariantError(f"{self.slot_name} has {_MOST_FILES} files of the {self.role} wallet, and none is sound.")
 
     async def _open_file(self, filename: str, address: str) -> bool:
-        """Whether the file holds the wallet with this address. One that does not is closed again as it was."""
+        """Whether the file holds the finished wallet with this address. One that does not is closed again as it was.
+
+        The address alone does not tell: a wallet shows it one round before its key exchange is finished.
+        """
         await self._rpc.open_wallet(filename, self._participant.password)
-        found = await self._rpc.get_address()
-        if found != address:
-            await self._rpc.close_wallet(store=False)
-            return False
-        self._open_address = address
-        return True
+        if await self._rpc.get_address() == address and (await self._rpc.is_multisig()).ready:
+            self._open_address = address
+            return True
+        await self._rpc.close_wallet(store=False)
+        return False
 
     async def _rebuild(self, trio: TrioRecord, filename: str) -> None:
         await self.make(trio.restore_height, filename)
