@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 KEEP ?=
+SEEDS ?= 20
 
-.PHONY: help demo test check install dev serve bench lock docs format clean monero
+.PHONY: help demo test simulate check install dev serve bench lock docs format clean monero
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -26,6 +27,9 @@ check: dev ## format, lint, types, import arrows, module sizes, generated docs
 	$(BIN)/python scripts/generate-docs --check
 
 install: $(VENV)/installed ## make .venv with monero-escrow in it
+
+simulate: dev ## the whole service through storms on virtual time (SEEDS=20, or SIMULATION_SEED=n to repeat one)
+	@SEEDS=$(SEEDS) $(BIN)/pytest -s tests/simulation $(ARGS)
 
 serve: install ## run the service (settings from the environment or .env)
 	@$(BIN)/monero-escrow serve
