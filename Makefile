@@ -12,7 +12,7 @@ SEEDS ?= 20
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-demo: install monero ## three orders on a private Monero chain, about two minutes (KEEP=1 leaves it running)
+demo: install monero ## three orders on a private Monero chain, about a minute (KEEP=1 leaves it running)
 	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep)
 
 test: dev monero ## all tests, real chain included
