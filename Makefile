@@ -5,9 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 KEEP ?=
+KILLS ?= 300
+PAIRS ?=
+SEED ?=
+N ?= 20
 SEEDS ?= 20
 
-.PHONY: help demo test simulate check install dev serve bench lock docs format clean monero
+.PHONY: help demo demo-kills soak test simulate simulate-crashes check install dev serve bench lock docs format clean monero
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -30,6 +34,15 @@ install: $(VENV)/installed ## make .venv with monero-escrow in it
 
 simulate: dev ## the whole service through storms on virtual time (SEEDS=20, or SIMULATION_SEED=n to repeat one)
 	@SEEDS=$(SEEDS) $(BIN)/pytest -s tests/simulation $(ARGS)
+
+simulate-crashes: dev ## a crash at every boundary for SEEDS seeds, and at every ordered pair of them (hours; PAIRS=1)
+	@$(if $(PAIRS),EVERY_PAIR=1,EVERY_BOUNDARY_SEEDS=$(SEEDS)) $(BIN)/pytest -s tests/simulation/test_crashes.py $(ARGS)
+
+soak: dev monero ## real programs killed and cut off while orders flow, then books against chain (KILLS=300 SEED=n)
+	@$(BIN)/python -m soak --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+demo-kills: dev monero ## the demo again and again, one kill -9 at a random moment in each (N=20 SEED=n)
+	@$(BIN)/python -m soak.demo_kills $(N) $(SEED)
 
 serve: install ## run the service (settings from the environment or .env)
 	@$(BIN)/monero-escrow serve

@@ -11,7 +11,7 @@ import binascii
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,6 +61,15 @@ class Settings(BaseSettings):
     )
     db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
     data_dir: Path = Field(default=Path("data"), description="Folder of the database.")
+    backup_dir: Path | None = Field(
+        default=None,
+        description="Folder where `monero-escrow backup` puts its files; `backups` in DATA_DIR unless set.",
+    )
+    backup_url: str | None = Field(
+        default=None,
+        description="The second durable place, as file:///PATH of a folder on another disk: the keys of each address "
+        "lie there, sealed, before anyone sees the address. Mainnet does not start without it (docs/backups.md).",
+    )
     wallet_dir: Path | None = Field(
         default=None,
         description="The wallet processes' --wallet-dir, if this machine can see it (for `doctor`). The service itself "
@@ -74,6 +83,13 @@ class Settings(BaseSettings):
     )
     payout_confirmations: int = Field(
         default=10, ge=1, le=720, description="Blocks a payout must be deep to be settled."
+    )
+    final_confirmations: int = Field(
+        default=30,
+        ge=1,
+        le=1440,
+        description="Blocks after which no reorganisation is expected to take back a deposit or a payout. Not less "
+        "than the two above.",
     )
     deposit_window_seconds: float = Field(
         default=86_400, gt=0, le=31_536_000, description="Time a buyer has to pay, unless the order says otherwise."
@@ -160,6 +176,25 @@ class Settings(BaseSettings):
         return login
 
     @model_validator(mode="after")
+    def _final_is_deepest(self) -> Self:
+        if self.final_confirmations < max(self.deposit_confirmations, self.payout_confirmations):
+            raise ValueError("FINAL_CONFIRMATIONS must not be less than DEPOSIT_CONFIRMATIONS and PAYOUT_CONFIRMATIONS")
+        return self
+
+    @field_validator("backup_url")
+    @classmethod
+    def _check_backup_url(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme != "file":
+            raise ValueError("only file:///PATH is supported: a folder on another disk")
+        absolute = parts.path.startswith("/") and len(parts.path) > 1
+        if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not absolute:
+            raise ValueError("is not of the form file:///PATH")
+        return url
+
+    @model_validator(mode="after")
     def _one_key(self) -> Self:
         if self.db_encryption_key is not None and self.db_encryption_key_file is not None:
             raise ValueError("set DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both")
@@ -186,6 +221,16 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The SQLCipher file."""
         return self.data_dir / "escrow.db"
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where backups go that are given no other place."""
+        return self.backup_dir or self.data_dir / "backups"
+
+    @property
+    def second_place_folder(self) -> Path | None:
+        """The folder BACKUP_URL names, if it is set."""
+        return None if self.backup_url is None else Path(unquote(urlsplit(self.backup_url).path))
 
 
 def load_settings(**overrides: object) -> Settings:

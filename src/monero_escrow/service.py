@@ -21,14 +21,17 @@ from monero_escrow.clock import Clock, SystemClock
 from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role, role_of_slot
+from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.keep_elsewhere import require_second_place
 from monero_escrow.fleet.inspection import inspect_all
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
+from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store, open_sqlcipher
 from monero_escrow.web.app import create_app
 
@@ -102,13 +105,14 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
     with only_one(settings.data_dir):
         store = open_store(settings)
         pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
-        daemon = DaemonClient(settings.monero_daemon_url) if settings.monero_daemon_url else None
+        url = settings.monero_daemon_url
+        daemon = DaemonClient(url, on_call=_LogCalls(url)) if url else None
         conductor = Conductor(Context(settings, store, pool, daemon, clock))
         try:
             await _look_at_slots(conductor.ctx, pool.slots)
             for spare in pool.leftovers:
                 log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: only a spare of its class")
-            async with _at_work(conductor.run(), _look_at_sick_slots(conductor.ctx)):
+            async with _at_work(_conduct(conductor), _look_at_sick_slots(conductor.ctx)):
                 yield conductor
         finally:
             await pool.aclose()
@@ -117,6 +121,12 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
             if daemon is not None:
                 await daemon.aclose()
             store.close()
+
+
+async def _conduct(conductor: Conductor) -> None:
+    """A restored copy may know less than the chain: it asks first, and nothing is signed before it has an answer."""
+    await ask_chain_if_restored(conductor.ctx)
+    await conductor.run()
 
 
 @asynccontextmanager
@@ -162,7 +172,7 @@ async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
 
 async def _look_at_sick_slots(ctx: Context) -> None:
     while True:
-        await ctx.clock.sleep(_SICK_LOOK_SECONDS)
+        await ctx.pool.until_there_is_one_to_look_at(_SICK_LOOK_SECONDS)
         await _look_at_slots(ctx, ctx.pool.sick_slots())
 
 
@@ -178,6 +188,9 @@ async def serve(settings: Settings) -> None:
             f"QUARANTINE_SECONDS is {settings.quarantine_seconds:g}: a call that was given up on may run longer.",
             what_to_do=f"Leave it out, or set it to more than {LONGEST_LIMIT_SECONDS:g}, the longest limit of a call.",
         )
+    require_second_place(settings.monero_network, configured=settings.backup_url is not None)
+    if (trouble := trouble_with(settings)) is not None:
+        log.warning("second_place", reason=trouble, setting="BACKUP_URL")
     async with running_service(settings) as conductor:
         config = uvicorn.Config(
             create_app(conductor),

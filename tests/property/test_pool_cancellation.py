@@ -1,25 +1,58 @@
-"""Whatever is cancelled, abandoned, sick or late, and in whatever order: no slot is lost, and none is held twice.
+"""Whatever is cancelled, abandoned, sick, restarted or late, in whatever order: no slot is lost, none is held twice.
 
-Thousands of short lives of a pool. A seeded chance decides what happens next and after how many turns of the event
-loop, so that cancellation strikes at every await: while waiting, just granted, holding. A failing life prints its seed.
+Thousands of short lives of a pool, in which a seeded chance decides what happens next and after how many turns of the
+event loop, so that cancellation strikes at every await: while waiting, just granted, while the processes are asked
+whether they are still the same, holding. A failing life prints its seed. Then whole set-ups on the fake, cancelled in
+every turn of the event loop from their first to their last.
+
+`pytest -s tests/property/test_pool_cancellation.py` prints how many cancellations were tried: 10,000 at least.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 
-from monero_escrow.core.roles import ROLES, TRIO, Role
+from monero_escrow.config import load_settings
+from monero_escrow.core.roles import ROLES, TRIO, Role, role_of_slot
+from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.set_up import set_up
+from monero_escrow.fleet.inspection import inspect_all
 from monero_escrow.fleet.pool import LeaseLostError, NoSlotFreeError, SlotPool
 from monero_escrow.fleet.slot import Slot
-from unit.slots import QUARANTINE_SECONDS, VirtualClock, abandon_a_call, assert_books_balance, make_pool, make_slots
+from monero_escrow.monero.errors import NoWalletOpenError
+from monero_escrow.monero.fake.faults import Fault, Moment
+from monero_escrow.monero.fake.files import FakeDisk
+from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
+from monero_escrow.monero.versions import LEAST_FOR_MAINNET
+from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from unit.rows import MASTER_KEY, NETWORK, escrow
+from unit.slots import (
+    QUARANTINE_SECONDS,
+    VirtualClock,
+    abandon_a_call,
+    assert_books_balance,
+    make_pool,
+    make_slots,
+    mark_anew,
+    rpc_of,
+    start_anew,
+)
 
-LIVES = 3_000
+T = TypeVar("T")
+
+LIVES = 4_500
 STEPS = 25
+LEAST_CANCELLATIONS = 10_000
 LONGEST_WAIT_SECONDS = 100.0
+REST_SECONDS = 30.0
 
 
 class Life:
@@ -28,7 +61,9 @@ class Life:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.clock = VirtualClock()
-        self.pool: SlotPool = make_pool(make_slots(self.chance.randint(3, 8)), self.clock)
+        self.pool: SlotPool = make_pool(
+            make_slots(self.chance.randint(3, 8), marked=True), self.clock, quarantine_seconds=REST_SECONDS
+        )
         self.workers: list[asyncio.Task[None]] = []
         self.finish: list[asyncio.Event] = []
         self.held: set[Slot] = set()
@@ -54,12 +89,15 @@ class Life:
         except NoSlotFreeError:
             self.happened["refused"] += 1
         except asyncio.CancelledError:
-            self.happened["cancelled holding" if held else "cancelled waiting"] += 1
+            self.happened["cancelled holding" if held else "cancelled before holding"] += 1
             raise
 
     async def step(self) -> None:
         match self.chance.choice(
-            ("come", "come", "come", "finish", "finish", "cancel", "abandon", "suspect", "sick", "well", "wait")
+            (
+                *("come", "come", "come", "finish", "finish", "cancel", "cancel"),
+                *("abandon", "suspect", "sick", "well", "restart", "silence", "wait"),
+            )
         ):
             case "come":
                 roles = (
@@ -71,8 +109,8 @@ class Life:
                 self.workers.append(asyncio.create_task(self.worker(roles, self.finish[-1])))
             case "finish" if self.finish:
                 self.chance.choice(self.finish).set()
-            case "cancel" if self.workers:
-                self.chance.choice(self.workers).cancel()
+            case "cancel" if living := [worker for worker in self.workers if not worker.done()]:
+                self.chance.choice(living).cancel()
             case "abandon" if self.held:
                 abandon_a_call(self.chance.choice(sorted(self.held, key=lambda slot: slot.index)))
                 self.happened["abandoned"] += 1
@@ -86,11 +124,24 @@ class Life:
                 self.pool.mark_sick(self.chance.choice(self.pool.slots), "unreachable")
                 self.happened["sick"] += 1
             case "well":
-                self.pool.mark_well(self.chance.choice(self.pool.slots))
+                self.looked_at(self.chance.choice(self.pool.slots))
+            case "restart":
+                start_anew(self.chance.choice(self.pool.slots))
+                self.happened["restarted"] += 1
+            case "silence":
+                rpc_of(self.chance.choice(self.pool.slots)).silent = True
+                self.happened["silent"] += 1
             case "wait":
-                await self.clock.advance(self.chance.choice((1.0, LONGEST_WAIT_SECONDS, QUARANTINE_SECONDS)))
+                await self.clock.advance(self.chance.choice((1.0, REST_SECONDS, LONGEST_WAIT_SECONDS)))
         for _ in range(self.chance.choice((0, 0, 0, 1, 1, 2, 3))):
             await asyncio.sleep(0)
+
+    def looked_at(self, slot: Slot) -> None:
+        """The process answers again, has its mark, and is well: as after an inspection."""
+        if slot.mark not in rpc_of(slot).marks:
+            mark_anew(slot)
+        rpc_of(slot).silent = False
+        self.pool.mark_well(slot)
 
     def check(self) -> None:
         assert_books_balance(self.pool)
@@ -114,10 +165,10 @@ class Life:
         for finish in self.finish:
             finish.set()
         for _ in range(3):  # a slot that is looked at while it rests may have to rest once more
-            await self.clock.advance(QUARANTINE_SECONDS + LONGEST_WAIT_SECONDS)
+            await self.clock.advance(REST_SECONDS + LONGEST_WAIT_SECONDS)
             for slot in self.pool.slots:
-                self.pool.mark_well(slot)
-        await self.clock.advance(QUARANTINE_SECONDS)
+                self.looked_at(slot)
+        await self.clock.advance(REST_SECONDS)
         failures = [
             outcome
             for outcome in await asyncio.gather(*self.workers, return_exceptions=True)
@@ -139,7 +190,15 @@ class Life:
         assert seen == set(self.pool.slots), "a slot no longer takes its turn"
 
 
-async def test_no_interleaving_of_leases_cancellations_and_failures_loses_a_slot() -> None:
+@pytest.fixture(scope="module")
+def tried() -> Iterator[Counter[str]]:
+    """What was tried in this module; said at the end (shown with `-s`)."""
+    counted: Counter[str] = Counter()
+    yield counted
+    print(f"\n{counted.total()} cancellations, 0 slots lost: {dict(counted)}")  # noqa: T201
+
+
+async def test_no_interleaving_of_leases_cancellations_and_failures_loses_a_slot(tried: Counter[str]) -> None:
     happened: Counter[str] = Counter()
     for seed in range(LIVES):
         try:
@@ -148,8 +207,12 @@ async def test_no_interleaving_of_leases_cancellations_and_failures_loses_a_slot
             error.add_note(f"Life({seed})")
             raise
 
-    for kind in ("finished", "refused", "cancelled waiting", "cancelled holding", "abandoned", "suspected", "sick"):
+    for kind in ("finished", "refused", "abandoned", "suspected", "sick", "restarted", "silent"):
         assert happened[kind] > 500, f"too few lives tried what happens when one is {kind}"
+    cancelled = Counter({kind: count for kind, count in happened.items() if kind.startswith("cancelled")})
+    assert len(cancelled) == 2
+    assert cancelled.total() >= LEAST_CANCELLATIONS
+    tried.update(cancelled)
 
 
 @pytest.mark.parametrize("turns", range(8))
@@ -174,9 +237,99 @@ async def test_cancellation_after_any_number_of_turns_loses_no_slot(turns: int, 
     for _ in range(turns):
         await asyncio.sleep(0)
     victim.cancel()
-    await asyncio.gather(first, victim, *behind, return_exceptions=True)
+    await asyncio.wait([victim])
+    while pool.sick_slots():  # those a holder was cut off from
+        for slot in pool.sick_slots():
+            pool.mark_well(slot)
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *behind)
 
     assert victim.cancelled()
-    assert all(task.exception() is None for task in (first, *behind))
     assert_books_balance(pool)
     assert pool.stats().free == 3
+
+
+# Set-ups
+
+
+class InlineStore(SqlStore):
+    """The real engine without threads, so that a turn of the event loop is always the same turn."""
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return self._transact(work, False)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        done = self._transact(work, True)
+        await asyncio.sleep(0)  # where a cancellation strikes, as on the real one: after the commit
+        return done
+
+
+async def a_turn_a_call(_moment: Moment) -> Fault:
+    """Every call takes a turn to arrive, and another to answer."""
+    await asyncio.sleep(0)
+    return Fault.NONE
+
+
+class OwnBooks:
+    """Every wallet found open is ours."""
+
+    async def knows_wallet(self, _address: str) -> bool:
+        return True
+
+    async def recent_passwords(self, _role: Role) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Iterator[Context]:
+    """Three fake processes, and a database."""
+    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
+    store = InlineStore(opened._engine, opened._sealer)
+    processes = [
+        FakeWalletRpc(
+            f"http://127.0.0.1:{index}",
+            FakeDisk(),
+            random.Random(index),
+            network=NETWORK,
+            version=LEAST_FOR_MAINNET,
+            faults=a_turn_a_call,
+        )
+        for index in range(len(ROLES))
+    ]
+    slots = [Slot(index, role_of_slot(index), process) for index, process in enumerate(processes)]
+    clock = VirtualClock()
+    settings = load_settings(monero_network=NETWORK.value, data_dir=tmp_path)
+    yield Context(settings, store, make_pool(slots, clock), None, clock)
+    opened.close()
+
+
+async def test_a_set_up_cancelled_in_any_turn_loses_no_slot(ctx: Context, tried: Counter[str]) -> None:
+    await inspect_all(ctx.pool.slots, ctx.pool, NETWORK, OwnBooks())
+    for turns in itertools.count():
+        name = f"escrow-{turns}"
+        await ctx.store.write(lambda tx, name=name: tx.escrows.add(escrow(name)))  # type: ignore[misc]
+        task = asyncio.create_task(set_up(ctx, name))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await everything_comes_back(ctx, turns)
+        if not task.cancelled():
+            task.result()
+            break
+        tried["cancelled in a set-up"] += 1
+    assert tried["cancelled in a set-up"] > 50
+    await ctx.pool.aclose()
+
+
+async def everything_comes_back(ctx: Context, turns: int) -> None:
+    """What was given up on runs; rested and looked at, every process is free and has nothing open."""
+    assert_books_balance(ctx.pool)
+    for slot in ctx.pool.slots:
+        cast("FakeWalletRpc", slot.rpc).run_late_calls()
+    await cast("VirtualClock", ctx.clock).advance(QUARANTINE_SECONDS)
+    await inspect_all(ctx.pool.sick_slots(), ctx.pool, NETWORK, OwnBooks())
+    assert ctx.pool.stats().free == len(ROLES), f"cancelled in turn {turns}: {ctx.pool!r}"
+    for slot in ctx.pool.slots:
+        with pytest.raises(NoWalletOpenError):
+            await slot.rpc.get_address()

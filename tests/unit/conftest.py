@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
 
+from monero_escrow.config import load_settings
+from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.monero.ports import Daemon
 from monero_escrow.store.store import SqlStore, open_sqlcipher
 from unit.rows import MASTER_KEY, NETWORK
+from unit.scripted import ScriptedDaemon
 from unit.slots import PoolOf, VirtualClock, assert_books_balance, make_pool, make_slots
 
 
@@ -41,3 +46,16 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
     opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def daemon() -> ScriptedDaemon:
+    """A daemon that is where the test puts it."""
+    return ScriptedDaemon()
+
+
+@pytest.fixture
+def ctx(store: SqlStore, clock: VirtualClock, daemon: ScriptedDaemon, tmp_path: Path) -> Context:
+    """What the use cases work with; there is no wallet-rpc process in it."""
+    settings = load_settings(monero_network="stagenet", data_dir=tmp_path)
+    return Context(settings, store, SlotPool([], clock, quarantine_seconds=1), cast("Daemon", daemon), clock)

@@ -10,6 +10,7 @@ from typing import cast
 from monero_escrow.core.roles import TRIO, Role, role_of_slot
 from monero_escrow.fleet.pool import Lease, SlotPool
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.errors import CallAbandonedError
 from monero_escrow.monero.ports import WalletRpc
 
 QUARANTINE_SECONDS = 900.0
@@ -59,27 +60,64 @@ async def settle() -> None:
 
 
 class IdleRpc:
-    """Stands in for a wallet-rpc process nobody calls; a test says when a call to it was given up on."""
+    """Stands in for a wallet-rpc process that is only asked for its marks.
+
+    A test says when a call to it was given up on, whether it is `silent`, and when it was started anew.
+    """
 
     def __init__(self, index: int) -> None:
         self.url = f"http://127.0.0.1:{18_082 + index}"
         self.abandoned = False
+        self.abandoned_marks: frozenset[str] = frozenset()
+        self.marks: frozenset[str] = frozenset()
+        self.silent = False
+        self.looks = 0
 
     def forget_abandoned(self) -> None:
-        self.abandoned = False
+        self.abandoned, self.abandoned_marks = False, frozenset()
+
+    async def instance_marks(self) -> frozenset[str]:
+        self.looks += 1
+        await asyncio.sleep(0)
+        if self.silent:
+            raise CallAbandonedError(self.url, "set_log_categories", "no answer")
+        return self.marks
 
 
-def make_slots(count: int) -> list[Slot]:
-    return [Slot(index, role_of_slot(index), cast("WalletRpc", IdleRpc(index))) for index in range(count)]
+def rpc_of(slot: Slot) -> IdleRpc:
+    return cast("IdleRpc", slot.rpc)
 
 
-def make_pool(slots: Sequence[Slot], clock: VirtualClock) -> SlotPool:
-    return SlotPool(slots, clock, quarantine_seconds=QUARANTINE_SECONDS)
+def make_slots(count: int, *, marked: bool = False) -> list[Slot]:
+    """Slots without processes; `marked` as an inspection leaves them."""
+    slots = [Slot(index, role_of_slot(index), cast("WalletRpc", IdleRpc(index))) for index in range(count)]
+    for slot in slots if marked else []:
+        mark_anew(slot)
+    return slots
+
+
+def mark_anew(slot: Slot) -> None:
+    """What an inspection does to a process without a mark."""
+    slot.mark = f"escrow.{slot.index:06x}{slot.fence:06x}"
+    rpc_of(slot).marks = frozenset({slot.mark})
+
+
+def start_anew(slot: Slot) -> None:
+    """The slot's process ends, and another is started in its place."""
+    rpc_of(slot).marks = frozenset()
+    rpc_of(slot).silent = False
+
+
+def make_pool(
+    slots: Sequence[Slot], clock: VirtualClock, *, quarantine_seconds: float = QUARANTINE_SECONDS
+) -> SlotPool:
+    return SlotPool(slots, clock, quarantine_seconds=quarantine_seconds)
 
 
 def abandon_a_call(slot: Slot) -> None:
     """A call to the slot's process got no answer, and may still run."""
-    cast("IdleRpc", slot.rpc).abandoned = True
+    rpc = rpc_of(slot)
+    rpc.abandoned, rpc.abandoned_marks = True, rpc.marks
 
 
 def assert_books_balance(pool: SlotPool) -> None:

@@ -118,8 +118,8 @@ async def test_a_call_is_lost_where_it_was_when_its_process_was_killed(
 async def test_a_cancelled_call_marks_the_process_and_one_that_waits_for_its_turn_does_not(
     wallet_rpc: FakeWalletRpc, plan: Plan
 ) -> None:
-    plan.waits["get_version", Phase.ARRIVING] = asyncio.Event()
-    running, waiting = (asyncio.create_task(wallet_rpc.get_version()) for _ in range(2))
+    plan.waits["store", Phase.ARRIVING] = asyncio.Event()
+    running, waiting = (asyncio.create_task(wallet_rpc.store()) for _ in range(2))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import cast
 
 import pytest
@@ -12,7 +13,10 @@ from monero_escrow.core.roles import Role
 from monero_escrow.fleet.inspection import SlotUnusableError, inspect
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError, WrongPasswordError
+from monero_escrow.monero.fake.files import FakeDisk
+from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.ports import RpcVersion, WalletRpc
+from monero_escrow.monero.versions import MoneroVersion
 
 
 class Process:
@@ -20,6 +24,7 @@ class Process:
 
     url = "http://127.0.0.1:1"
     abandoned = False
+    abandoned_marks: frozenset[str] = frozenset()
 
     def __init__(self, minor: int = 32, *, open_address: str | None = None, password: str = "theirs") -> None:  # noqa: S107
         self.minor = minor
@@ -27,6 +32,14 @@ class Process:
         self.password = password
         self.calls: list[str] = []
         self.serves_our_network = True
+        self.marks: frozenset[str] = frozenset()
+
+    async def instance_marks(self) -> frozenset[str]:
+        return self.marks
+
+    async def mark_instance(self, mark: str) -> None:
+        self.calls.append("mark_instance")
+        self.marks |= {mark}
 
     async def get_version(self) -> RpcVersion:
         return RpcVersion(1, self.minor, True)
@@ -86,7 +99,35 @@ async def test_a_good_process_is_made_ready_and_its_abilities_are_known() -> Non
     slot = await look(process)
     assert slot.abilities is not None
     assert slot.abilities.set_subaddress_lookahead
-    assert process.calls == ["auto_refresh False"]
+    assert process.calls == ["mark_instance", "auto_refresh False"]
+    assert process.marks == {slot.mark}
+
+
+async def test_a_process_that_has_a_mark_is_known_by_it_and_gets_no_other() -> None:
+    process = Process()
+    before = await look(process)
+    slot = await look(process)
+    assert slot.mark == before.mark
+    await inspect(slot, Network.STAGENET, Books())
+    assert process.marks == {slot.mark}
+
+
+async def test_a_process_that_was_started_anew_gets_a_new_mark() -> None:
+    process = Process()
+    slot = await look(process)
+    before, process.marks = slot.mark, frozenset()
+    await inspect(slot, Network.STAGENET, Books())
+    assert slot.mark != before
+    assert process.marks == {slot.mark}
+
+
+async def test_of_several_marks_the_one_that_is_known_stays_known() -> None:
+    process = Process()
+    process.marks = frozenset({"escrow.000000000001", "escrow.000000000002"})
+    slot = slot_with(process)
+    slot.mark = "escrow.000000000002"
+    await inspect(slot, Network.STAGENET, Books())
+    assert slot.mark == "escrow.000000000002"
 
 
 @pytest.mark.parametrize(
@@ -129,3 +170,27 @@ async def test_a_wallet_that_is_not_ours_stays_open_and_untouched() -> None:
         await look(process, Books(known=["ours"], passwords=["ours-1"]))
     assert process.open_address == "theirs"
     assert process.calls == []
+
+
+@pytest.mark.parametrize("version", ["0.18.4.0", "0.18.5.3"])
+async def test_on_mainnet_a_process_older_than_0_18_5_1_is_refused_before_anything_is_done_to_it(version: str) -> None:
+    """Before 0.18.5.1 a crash can bring used nonces back. RPC 1.32 is the first that says it is that new."""
+    process = FakeWalletRpc(
+        "http://127.0.0.1:1",
+        FakeDisk(),
+        Random(1),
+        network=Network.MAINNET,
+        version=MoneroVersion.parse(version),
+    )
+    await process.create_wallet("ours", "p")
+    slot = Slot(0, Role.BUYER, process)
+    books = Books(known=[await process.get_address()])
+    if version == "0.18.5.3":
+        assert (await process.get_version()).minor == 32
+        await inspect(slot, Network.MAINNET, books)
+        return
+    with pytest.raises(SlotUnusableError, match=r"older than Monero 0\.18\.5\.1") as refused:
+        await inspect(slot, Network.MAINNET, books)
+    assert "scripts/get-monero" in refused.value.what_to_do
+    assert await process.get_address() in books.known  # still open
+    assert (slot.mark, await process.instance_marks()) == (None, frozenset())

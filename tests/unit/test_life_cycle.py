@@ -39,10 +39,16 @@ EXPECTED = {
         Event.RELEASE: State.PAYING_OUT,
         Event.REFUND: State.PAYING_OUT,
         Event.DISPUTE: State.DISPUTED,
+        Event.DEPOSIT_FELL_OUT: State.AWAITING_DEPOSIT,
     },
     State.DISPUTED: {Event.RULING: State.PAYING_OUT},
-    State.PAYING_OUT: {Event.PAYOUT_SETTLED: State.SETTLED},
+    State.PAYING_OUT: {
+        Event.PAYOUT_SETTLED: State.SETTLED,
+        Event.PAYOUT_CALLED_OFF: State.AWAITING_DEPOSIT,
+        Event.RULING_CALLED_OFF: State.DISPUTED,
+    },
     State.SETTLED: {
+        Event.PAYOUT_FELL_OUT: State.PAYING_OUT,
         Event.LATE_COINS_REFUNDED: State.SETTLED,
         Event.REFUND: State.SETTLED,
         Event.RELEASE: State.SETTLED,
@@ -84,7 +90,9 @@ def test_what_happens_on_the_chain_or_by_the_clock_is_caused_by_the_service_alon
         Event.DEPOSIT_COMPLETE,
         Event.DEADLINE_PASSED_SHORT,
         Event.DEADLINE_PASSED_EMPTY,
+        Event.DEPOSIT_FELL_OUT,
         Event.PAYOUT_SETTLED,
+        Event.PAYOUT_FELL_OUT,
         Event.LATE_COINS_REFUNDED,
     }
 
@@ -99,13 +107,13 @@ def test_once_a_dispute_is_open_the_shop_can_decide_nothing() -> None:
                 transition(State.DISPUTED, event)
 
 
-def test_once_a_payout_is_under_way_nobody_can_decide_anything() -> None:
-    assert {row.caller for row in TRANSITIONS if row.state is State.PAYING_OUT} == {Caller.SERVICE}
+def test_once_a_payout_is_under_way_no_party_can_decide_anything() -> None:
+    assert {row.caller for row in TRANSITIONS if row.state is State.PAYING_OUT} == {Caller.SERVICE, Caller.OPERATOR}
 
 
 def test_late_coins_never_reopen_a_closed_escrow() -> None:
     for row in TRANSITIONS:
-        if row.state in CLOSED_STATES and row.event is not Event.EXTEND:
+        if row.state in CLOSED_STATES and row.event not in (Event.EXTEND, Event.PAYOUT_FELL_OUT):
             assert row.next_state is row.state
 
 
@@ -149,4 +157,5 @@ def test_the_stored_names_of_states_and_events_have_not_changed() -> None:
     assert {event.value for event in Event} == {
         "address_ready", "deposit_complete", "deadline_passed_short", "deadline_passed_empty", "accept_short", "extend",
         "cancel", "release", "refund", "dispute", "ruling", "payout_settled", "late_coins_refunded",
+        "deposit_fell_out", "payout_fell_out", "payout_called_off", "ruling_called_off",
     }  # fmt: skip

@@ -182,13 +182,17 @@ async def test_a_waiter_cancelled_in_the_moment_it_is_served_gives_its_slots_to_
     await following.give_back()
 
 
-async def test_a_holder_who_is_cancelled_gives_back(pool_of: PoolOf) -> None:
+async def test_a_holder_who_is_cancelled_gives_back_and_what_it_left_is_looked_at(pool_of: PoolOf) -> None:
     pool = pool_of(3)
     (holder,) = await holding(pool, TRIO)
 
     holder.task.cancel()
     await settle()
 
+    assert pool.leases == frozenset()
+    assert pool.sick_slots() == pool.slots
+    for slot in pool.slots:
+        pool.mark_well(slot)
     assert pool.stats().free == 3
 
 

@@ -37,12 +37,16 @@ async def test_a_slot_with_an_abandoned_call_rests_for_the_quarantine_and_then_s
     assert slot.rests_until == clock.monotonic() + QUARANTINE_SECONDS
     waiter = Holder(pool, wait_seconds=2 * QUARANTINE_SECONDS)
     await clock.advance(QUARANTINE_SECONDS - 1)
-    assert not waiter.holds
+    assert pool.sick_slots() == ()
     await clock.advance(1)
 
-    assert waiter.holds
     assert slot.resting_because is None
     assert not slot.rpc.abandoned
+    assert pool.sick_slots() == (slot,)
+    assert not waiter.holds
+    pool.mark_well(slot)
+    await settle()
+    assert waiter.holds
     await waiter.give_back()
     assert pool.stats().free == 3
 
@@ -62,6 +66,19 @@ async def test_a_resting_slot_that_falls_sick_does_not_serve_when_its_rest_is_ov
     assert pool.stats().free_by_role[Role.BUYER] == 2
 
 
+async def test_a_resting_slot_is_left_alone_even_if_it_is_suspected(pool_of: PoolOf, clock: VirtualClock) -> None:
+    """An inspection would queue behind the call that was given up on."""
+    pool = pool_of(6)
+    async with pool.lease(BUYER, "look", wait_seconds=1) as lease:
+        abandon_a_call(slot := lease.slot(Role.BUYER))
+        lease.suspect(Role.BUYER, "no answer")
+
+    assert slot.sick == "no answer"
+    assert pool.sick_slots() == ()
+    await clock.advance(QUARANTINE_SECONDS)
+    assert pool.sick_slots() == (slot,)
+
+
 async def test_a_resting_slot_that_is_well_again_still_rests_to_the_end(pool_of: PoolOf, clock: VirtualClock) -> None:
     pool = pool_of(6)
     async with pool.lease(BUYER, "look", wait_seconds=1) as lease:
@@ -71,6 +88,7 @@ async def test_a_resting_slot_that_is_well_again_still_rests_to_the_end(pool_of:
 
     assert pool.stats().free_by_role[Role.BUYER] == 1
     await clock.advance(QUARANTINE_SECONDS)
+    pool.mark_well(slot)
     assert pool.stats().free_by_role[Role.BUYER] == 2
 
 
@@ -86,6 +104,7 @@ async def test_a_slot_that_fell_sick_with_an_abandoned_call_rests_before_it_serv
 
     assert pool.stats().free_by_role[Role.BUYER] == 1
     await clock.advance(QUARANTINE_SECONDS)
+    pool.mark_well(slot)
     assert pool.stats().free_by_role[Role.BUYER] == 2
 
 
@@ -101,6 +120,8 @@ async def test_a_sick_slot_whose_inspection_was_abandoned_rests_before_it_serves
 
     assert pool.stats().free_by_role[Role.BUYER] == 1
     await clock.advance(QUARANTINE_SECONDS)
+    assert pool.sick_slots() == (slot,)
+    pool.mark_well(slot)
     assert pool.stats().free_by_role[Role.BUYER] == 2
 
 

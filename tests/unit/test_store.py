@@ -344,7 +344,7 @@ async def test_a_plan_and_every_signed_blob_come_back_exactly(store: SqlStore) -
         for turn in ("first", "second"):
             number = tx.payouts.add_proposal("payout", f"txset {turn}", 1_000, 102.0)
             tx.payouts.keep_signed("payout", number, f"blob {turn}", hex64(turn), 103.0)
-        tx.payouts.change("payout", state=PayoutState.SIGNED, txid=hex64("second"))
+        tx.payouts.move(tx.payouts.get("payout"), PayoutState.SIGNED, txid=hex64("second"))
 
     await store.write(pay)
 
@@ -355,8 +355,7 @@ async def test_a_plan_and_every_signed_blob_come_back_exactly(store: SqlStore) -
         "blob first",
         "blob second",
     ]
-    with pytest.raises(NotFoundError):
-        await store.read(lambda tx: tx.payouts.raw("payout"))
+    assert await store.read(lambda tx: tx.payouts.raw("payout")) is None
     with pytest.raises(NotFoundError):
         await store.read(lambda tx: tx.payouts.signed("payout", hex64("unknown")))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import PayoutState
 from monero_escrow.store.store import SqlStore, Transaction
-from unit.rows import add_funded, address, decide, escrow, plan
+from unit.rows import add_funded, address, decide, escrow, output, plan
 
 NOBODY: frozenset[str] = frozenset()
 WOKEN = frozenset({State.AWAITING_DEPOSIT})
@@ -72,23 +74,59 @@ async def test_an_escrow_that_moved_during_a_look_is_looked_at_once_more(store: 
     assert await due_at(store, "one") == 100.0
 
 
+_SIGNED, _BROADCAST = PayoutState.SIGNED, PayoutState.BROADCAST
+_LIVES = {
+    "paying": (_SIGNED, _BROADCAST),
+    "paid": (_SIGNED, _BROADCAST, PayoutState.SETTLED),
+    "held": (_SIGNED, PayoutState.HELD),
+}
+
+
+def live(tx: Transaction, name: str, states: Sequence[PayoutState]) -> None:
+    """A payout of the escrow of that name, taken through these states."""
+    decide(tx, name, name, plan(name))
+    for state in states:
+        tx.payouts.move(tx.payouts.get(name), state)
+
+
 async def test_a_block_wakes_those_who_wait_for_the_chain_and_those_with_a_payout_under_way(store: SqlStore) -> None:
     await add(store, "waiting", due_at=900.0)
     await add(store, "disputed", State.DISPUTED, due_at=900.0)
     await add(store, "no longer watched", due_at=None)
     await store.write(lambda tx: tx.escrows.add(escrow("no address", due_at=900.0)))
-    for name, state in (("paying", PayoutState.BROADCAST), ("paid", PayoutState.SETTLED)):
+    for name, states in _LIVES.items():
         await add(store, name, State.SETTLED, due_at=900.0)
-        await store.write(lambda tx, name=name: decide(tx, name, name, plan(name)))  # type: ignore[misc]
-        await store.write(lambda tx, name=name, state=state: tx.payouts.change(name, state=state))  # type: ignore[misc]
+        await store.write(lambda tx, name=name, states=states: live(tx, name, states))  # type: ignore[misc]
 
     await store.write(lambda tx: tx.escrows.wake(frozenset({*WOKEN, State.SETTING_UP}), 105.0))
 
     assert await due_at(store, "waiting") == 105.0
     assert await due_at(store, "paying") == 105.0
-    for name in ("disputed", "no address", "paid"):
+    for name in ("disputed", "no address", "paid", "held"):
         assert await due_at(store, name) == 900.0
     assert await due_at(store, "no longer watched") is None
+
+
+async def test_a_reorganisation_wakes_whatever_stands_on_blocks_that_are_not_final(store: SqlStore) -> None:
+    for name, final_at in (("moving", None), ("final", 104.0)):
+        await add(store, name, State.FUNDED, due_at=900.0)
+        coin = output(f"coin of {name}", name, final_at=final_at)
+        await store.write(lambda tx, coin=coin: tx.outputs.add(coin))  # type: ignore[misc]
+    for name in ("paid", "paid for good"):
+        await add(store, name, State.SETTLED, due_at=900.0)
+        await store.write(lambda tx, name=name: live(tx, name, _LIVES["paid"]))  # type: ignore[misc]
+    await store.write(lambda tx: tx.payouts.final("paid for good", 104.0))
+
+    await store.write(lambda tx: tx.escrows.wake_not_final(105.0))
+
+    dues = [await due_at(store, name) for name in ("moving", "final", "paid", "paid for good")]
+    assert dues == [105.0, 900.0, 105.0, 900.0]
+
+
+async def test_what_a_clock_that_was_ahead_put_off_for_days_is_due_at_once(store: SqlStore) -> None:
+    await add(store, "one", due_at=500.0)
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), horizon_seconds=600.0)) == []
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), horizon_seconds=300.0)) == ["one"]
 
 
 async def test_what_is_due_comes_set_ups_and_payouts_first_and_then_the_longest_waiting(store: SqlStore) -> None:

@@ -149,6 +149,5 @@ def test_the_published_table_has_a_row_for_every_endpoint_and_a_cell_for_every_s
 def test_the_actions_of_the_life_cycle_and_the_endpoints_are_the_same(world: World) -> None:
     paths = world.app.openapi()["paths"]
     prefix = "/api/escrows/{escrow_id}/"
-    assert {path.removeprefix(prefix) for path in paths if path.startswith(prefix)} == {
-        path_of(event) for event in ACTIONS
-    }
+    below = {path.removeprefix(prefix) for path in paths if path.startswith(prefix)}
+    assert {path for path in below if "/" not in path} == {path_of(event) for event in ACTIONS}

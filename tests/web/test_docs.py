@@ -28,6 +28,10 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
         "GET /api/escrows",
         "GET /api/escrows/{escrow_id}",
         *(f"POST /api/escrows/{{escrow_id}}/{action}" for action in actions),
+        *(
+            f"POST /api/escrows/{{escrow_id}}/payouts/{{number}}/{action}"
+            for action in ("resume", "replace", "call-off")
+        ),
         "GET /api/events",
         "GET /admin/health",
         "GET /livez",

@@ -68,14 +68,31 @@ def ascii_json(body: object) -> dict[str, Any]:
     return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json"}}
 
 
+class SettableClock:
+    """The machine's clock, put forward at will."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 class StandInDaemon:
     """A daemon that is synchronised, or does not answer at all."""
 
     url = "http://127.0.0.1:1"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: SettableClock) -> None:
         self.silent = False
-        self.tip_ahead_seconds = 10**9  # however far a test puts the clock forward
+        self.tip_ahead_seconds = 0.0
+        self._clock = clock
 
     async def get_info(self) -> DaemonInfo:
         if self.silent:
@@ -83,7 +100,7 @@ class StandInDaemon:
         return DaemonInfo(1000, 0, "aa" * 32, True, NETWORK, False, "0.18.5.1")
 
     async def get_last_block_header(self) -> BlockHeader:
-        return BlockHeader(999, "aa" * 32, int(time.time()) + self.tip_ahead_seconds)
+        return BlockHeader(999, "aa" * 32, int(self._clock.now() + self.tip_ahead_seconds))
 
     async def get_fee_estimate(self) -> FeeEstimate:
         return FeeEstimate(20_000, (20_000, 80_000, 320_000, 4_000_000), 10_000)
@@ -99,22 +116,6 @@ class StandInProcess:
 
     def forget_abandoned(self) -> None:
         self.abandoned = False
-
-
-class SettableClock:
-    """The machine's clock, put forward at will."""
-
-    def __init__(self) -> None:
-        self.ahead_seconds = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.ahead_seconds
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class PromptConductor(Conductor):
@@ -158,11 +159,12 @@ class World:
     settings: Settings
     store: SqlStore
     slots: int = 3
-    daemon: StandInDaemon = field(default_factory=StandInDaemon)
     clock: SettableClock = field(default_factory=SettableClock)
+    daemon: StandInDaemon = field(init=False)
     keys: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        self.daemon = StandInDaemon(self.clock)
         slots = [
             Slot(index, role_of_slot(index), cast("WalletRpc", StandInProcess(18082 + index)))
             for index in range(self.slots)

@@ -6,6 +6,7 @@ from cyclopts import App
 
 from monero_escrow import __version__
 from monero_escrow.cli.address import check_address
+from monero_escrow.cli.backup import backup, drill, restore
 from monero_escrow.cli.doctor import doctor
 from monero_escrow.cli.escrow import escrow_app
 from monero_escrow.cli.keys import keys_app
@@ -22,3 +23,6 @@ app.command(doctor)
 app.command(check_address)
 app.command(keys_app)
 app.command(escrow_app)
+app.command(backup)
+app.command(restore)
+app.command(drill)

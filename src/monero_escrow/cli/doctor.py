@@ -19,11 +19,14 @@ from monero_escrow.cli.options import Json
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES
+from monero_escrow.escrows.keep_elsewhere import require_second_place
 from monero_escrow.fleet.inspection import examine
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.programs import find_programs
 from monero_escrow.service import open_store, slots_of
+from monero_escrow.store.facts import waits_for_check
+from monero_escrow.store.second_place import trouble_with
 
 _MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
 
@@ -80,6 +83,7 @@ async def _all_findings() -> list[Finding]:
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
     findings.append(_programs())
     findings.append(await _database(settings))
+    findings.extend(_second_place(settings))
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
     findings.append(_port(settings))
@@ -103,11 +107,32 @@ async def _database(settings: Settings) -> Finding:
         store = open_store(settings, migrates=False)
         try:
             counts = await store.read(lambda tx: tx.escrows.counts())
+            waits = await store.read(lambda tx: waits_for_check(tx.connection))
         finally:
             store.close()
     except EscrowError as error:
         return _error("database", error)
+    if waits:
+        hint = "Start the service with a daemon that is synchronised: it asks once, and then goes on."
+        return Finding(
+            Level.WARNING, "database", "restored from a backup; signs nothing before the chain is asked", hint
+        )
     return Finding(Level.OK, "database", f"opens; {sum(counts.values())} escrows")
+
+
+def _second_place(settings: Settings) -> list[Finding]:
+    name = "BACKUP_URL"
+    try:
+        require_second_place(settings.monero_network, configured=settings.backup_url is not None)
+    except EscrowError as error:
+        return [_error(name, error)]
+    if settings.backup_url is None:
+        return []
+    trouble = trouble_with(settings)
+    if trouble is not None:
+        hint = "Name a folder on another disk, and make it first; docs/backups.md says what it is for."
+        return [Finding(Level.WARNING, name, trouble, hint)]
+    return [Finding(Level.OK, name, f"{settings.second_place_folder} takes the keys of new addresses")]
 
 
 async def _slots(settings: Settings) -> AsyncIterator[Finding]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import time
 from typing import Annotated
 
 from cyclopts import App, Parameter, validators
@@ -14,11 +16,12 @@ from monero_escrow.cli.options import Json
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
 from monero_escrow.escrows.context import short
+from monero_escrow.escrows.held import to_replace, to_resume
 from monero_escrow.escrows.views import EscrowView, escrow_view
 
 Limit = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))]
 
-escrow_app = App(name="escrow", help="Look at escrows.")
+escrow_app = App(name="escrow", help="Look at escrows, and take up payouts that are held.")
 
 
 @escrow_app.command(name="list")
@@ -85,6 +88,24 @@ def show(escrow_id: str, /, *, json_output: Json = False) -> None:
     for table in (outputs, payouts, history):
         if table.row_count:
             console.print(table)
+
+
+@escrow_app.command
+def resume_payout(escrow_id: str, number: int, /, *, replace: bool = False) -> None:
+    """Take up a payout that is held, after you have looked at what stopped it (`escrow show` says it).
+
+    It cannot pay twice: whatever is signed for a payout spends the same output, and the network is asked first.
+
+    Parameters
+    ----------
+    number
+        Which of the escrow's payouts, counted from 1.
+    replace
+        Sign another transaction instead of going on with the one that was signed before.
+    """
+    take_up = to_replace if replace else to_resume
+    in_database(take_up(escrow_id, number, f"operator:{getpass.getuser()}", time.time()), writes=True)
+    print(f"Payout {number} is taken up again; the running service goes on with it within half a minute.")
 
 
 def _as_json(view: EscrowView) -> dict[str, object]:

@@ -46,10 +46,14 @@ class SeenOutput:
 
 @dataclass(frozen=True, slots=True)
 class DepositRules:
-    """Settings that decide what counts: confirmations (a block just mined has 1) and the dust limit."""
+    """Settings that decide what counts: confirmations (a block just mined has 1) and the dust limit.
+
+    From `final_confirmations` on, nobody expects a reorganisation that takes it back.
+    """
 
     confirmations: int = 10
     dust_piconero: int = 1_000_000_000
+    final_confirmations: int = 30
 
 
 def confirmations_of(height: int, chain_height: int) -> int:
@@ -65,6 +69,11 @@ def status_of(output: SeenOutput, chain_height: int, rules: DepositRules) -> Out
     if output.unlock_time != 0:
         return OutputStatus.RETURNABLE if settled else OutputStatus.TIME_LOCKED
     return OutputStatus.COUNTED if settled else OutputStatus.PENDING
+
+
+def is_final(output: SeenOutput, chain_height: int, rules: DepositRules) -> bool:
+    """Whether no reorganisation is expected to reach the output any more."""
+    return confirmations_of(output.height, chain_height) >= rules.final_confirmations
 
 
 class Coverage(StrEnum):
@@ -110,6 +119,11 @@ def assess(amount_piconero: int, outputs: Iterable[tuple[OutputStatus, int]]) ->
     for status, piconero in outputs:
         sums[status] += piconero
     return Assessment(amount_piconero, sums[OutputStatus.COUNTED], sums[OutputStatus.PENDING])
+
+
+def taken_back(assessment: Assessment, funded_piconero: int | None) -> bool:
+    """Whether the chain took back what made an escrow funded: less counts now than did then."""
+    return funded_piconero is not None and assessment.counted_piconero < funded_piconero
 
 
 def event_for(assessment: Assessment, *, deadline_passed: bool) -> Event | None:

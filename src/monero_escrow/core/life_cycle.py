@@ -7,6 +7,8 @@
                      ▼                    disputed ────►│
                   expired
 
+A reorganisation can take back what was not final: funded ──► awaiting_deposit, settled ──► paying_out.
+
 `docs/life-cycle.md` (diagram, and who may do what when) is generated from `TRANSITIONS`; nothing else decides what is
 allowed. Coins that arrive when an escrow no longer waits for them do not change its state: they are paid out by a
 further payout of their own.
@@ -36,7 +38,7 @@ class State(StrEnum):
     PAYING_OUT = "paying_out"
     """A decision is made and its payout is under way. Nothing can be decided any more."""
     SETTLED = "settled"
-    """The payout is mined, deep enough."""
+    """The payout is mined, deep enough; it is followed until it is final."""
     EXPIRED = "expired"
     """The deadline passed and nothing had come. The shop may extend."""
     CANCELLED = "cancelled"
@@ -44,10 +46,14 @@ class State(StrEnum):
 
 
 class Caller(StrEnum):
-    """Who may cause an event. The service itself is one: it sees deposits, deadlines and mined payouts."""
+    """Who may cause an event. The service itself is one: it sees deposits, deadlines and mined payouts.
+
+    An operator only acts on payouts that are held.
+    """
 
     SHOP = "shop"
     ARBITER = "arbiter"
+    OPERATOR = "operator"
     SERVICE = "service"
 
 
@@ -65,7 +71,11 @@ class Event(StrEnum):
     REFUND = "refund"
     DISPUTE = "dispute"
     RULING = "ruling"
+    DEPOSIT_FELL_OUT = "deposit_fell_out"
     PAYOUT_SETTLED = "payout_settled"
+    PAYOUT_FELL_OUT = "payout_fell_out"
+    PAYOUT_CALLED_OFF = "payout_called_off"
+    RULING_CALLED_OFF = "ruling_called_off"
     LATE_COINS_REFUNDED = "late_coins_refunded"
 
 
@@ -98,8 +108,28 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.FUNDED, _E.RELEASE, _C.SHOP, _S.PAYING_OUT, "the amount counts, or nothing more is pending"),
     Transition(_S.FUNDED, _E.REFUND, _C.SHOP, _S.PAYING_OUT),
     Transition(_S.FUNDED, _E.DISPUTE, _C.SHOP, _S.DISPUTED),
-    Transition(_S.DISPUTED, _E.RULING, _C.ARBITER, _S.PAYING_OUT, "the shares add up to 10,000"),
+    Transition(
+        _S.FUNDED,
+        _E.DEPOSIT_FELL_OUT,
+        _C.SERVICE,
+        _S.AWAITING_DEPOSIT,
+        "a reorganisation took it back before it was final",
+    ),
+    Transition(
+        _S.DISPUTED,
+        _E.RULING,
+        _C.ARBITER,
+        _S.PAYING_OUT,
+        "the shares add up to 10,000; the amount counts, or nothing more is pending",
+    ),
     Transition(_S.PAYING_OUT, _E.PAYOUT_SETTLED, _C.SERVICE, _S.SETTLED, "its transaction is deep enough"),
+    Transition(
+        _S.PAYING_OUT, _E.PAYOUT_CALLED_OFF, _C.OPERATOR, _S.AWAITING_DEPOSIT, "it is held, and can never be mined"
+    ),
+    Transition(_S.PAYING_OUT, _E.RULING_CALLED_OFF, _C.OPERATOR, _S.DISPUTED, "it is held, and can never be mined"),
+    Transition(
+        _S.SETTLED, _E.PAYOUT_FELL_OUT, _C.SERVICE, _S.PAYING_OUT, "a reorganisation took it back before it was final"
+    ),
     Transition(_S.EXPIRED, _E.EXTEND, _C.SHOP, _S.AWAITING_DEPOSIT, "the new deadline is later"),
     *(
         Transition(closed, event, caller, closed, "coins came late and no payout is under way")
@@ -135,7 +165,7 @@ def transition(state: State, event: Event) -> Transition:
             {
                 row.event.value.replace("_", "-")
                 for row in TRANSITIONS
-                if row.state is state and row.caller is not _C.SERVICE
+                if row.state is state and row.caller in (_C.SHOP, _C.ARBITER)
             }
         )
         then = f"In this state one can: {', '.join(possible)}." if possible else "In this state one can only wait."

@@ -1,11 +1,14 @@
 """A thin typed client of the service's public HTTP API: all that the demo's shop and arbiter know of the service.
 
-It repeats nothing and keeps nothing. Amounts come as strings of digits and leave here as integer piconero. A problem
-the service reports (RFC 9457) is raised as an `ApiError` with the service's own code and advice.
+While the service is away (it may be started again any moment) a request is sent again: each is safe to repeat, by its
+order or by its Idempotency-Key. Nothing is kept here. Amounts come as strings of digits and leave here as integer
+piconero. A problem the service reports (RFC 9457) is raised as an `ApiError` with the service's own code and advice.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +20,9 @@ from monero_escrow.core.errors import EscrowError
 
 # init-escrow may wait for the address itself, REQUEST_WAIT_SECONDS long, before it answers 202.
 _LIMITS: Final = httpx2.Timeout(15.0, read=180.0)
+SILENCE_LIMIT_SECONDS: Final = 90.0
+_PAUSE_SECONDS: Final = 0.3
+_UNAVAILABLE: Final = 503
 
 
 class ApiError(EscrowError):
@@ -65,9 +71,13 @@ class Escrow:
 
 
 class EscrowApi:
-    """One caller of the API, who has one key. Use as an async context manager."""
+    """One caller of the API, who has one key. Use as an async context manager.
 
-    def __init__(self, url: str, key: str) -> None:
+    A service that is away for longer than `silence_limit_seconds` is an error.
+    """
+
+    def __init__(self, url: str, key: str, *, silence_limit_seconds: float = SILENCE_LIMIT_SECONDS) -> None:
+        self._silence_limit_seconds = silence_limit_seconds
         self._http = httpx2.AsyncClient(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=_LIMITS, trust_env=False
         )
@@ -81,19 +91,26 @@ class EscrowApi:
         await self._http.aclose()
 
     async def init_escrow(
-        self, order_id: str, *, amount_xmr: str, buyer_refund_address: str, vendor_payout_address: str
+        self, order_id: str, *, amount_xmr: str, buyer_refund_address: str, vendor_payout_address: str, **more: object
     ) -> Escrow:
-        """The order's escrow; without an address yet, if the service has not made it within its time limit."""
+        """The order's escrow; without an address yet, if the service has not made it within its time limit. `more` are
+        further terms of the order, as the API names them.
+        """
         terms = {
             "amount": amount_xmr,
             "buyer_refund_address": buyer_refund_address,
             "vendor_payout_address": vendor_payout_address,
+            **more,
         }
         return _escrow(await self._send("POST", f"/api/orders/{order_id}/init-escrow", terms))
 
     async def escrow(self, escrow_id: str) -> Escrow:
         """Where the escrow is, in full."""
-        return _escrow(await self._send("GET", f"/api/escrows/{escrow_id}"))
+        return _escrow(await self.read(f"/api/escrows/{escrow_id}"))
+
+    async def read(self, path: str) -> Mapping[str, Any]:
+        """Whatever stands at a path, as the API answers it."""
+        return await self._send("GET", path)
 
     async def escrows_in(self, *states: str) -> int:
         """How many escrows of this caller are in one of these states (at most a page of them)."""
@@ -102,21 +119,22 @@ class EscrowApi:
 
     async def release(self, escrow_id: str) -> Escrow:
         """The shop: the vendor is paid."""
-        return await self._act(escrow_id, "release")
+        return await self.act(escrow_id, "release")
 
     async def refund(self, escrow_id: str) -> Escrow:
         """The shop: the buyer is paid back."""
-        return await self._act(escrow_id, "refund")
+        return await self.act(escrow_id, "refund")
 
     async def dispute(self, escrow_id: str, reason: str) -> Escrow:
         """The shop: buyer and vendor disagree."""
-        return await self._act(escrow_id, "dispute", {"reason": reason})
+        return await self.act(escrow_id, "dispute", {"reason": reason})
 
     async def rule(self, escrow_id: str, *, buyer_share: int, vendor_share: int) -> Escrow:
         """The arbiter: both are paid, by shares of 10,000."""
-        return await self._act(escrow_id, "ruling", {"buyer_share": buyer_share, "vendor_share": vendor_share})
+        return await self.act(escrow_id, "ruling", {"buyer_share": buyer_share, "vendor_share": vendor_share})
 
-    async def _act(self, escrow_id: str, action: str, body: Mapping[str, object] | None = None) -> Escrow:
+    async def act(self, escrow_id: str, action: str, body: Mapping[str, object] | None = None) -> Escrow:
+        """Any decision, by its name in the path. However often it is sent, it is taken once."""
         # One key an action and escrow: were the answer lost and the request sent again, it would still be one decision.
         headers = {"Idempotency-Key": f"demo-{escrow_id}-{action}"}
         return _escrow(await self._send("POST", f"/api/escrows/{escrow_id}/{action}", body, headers))
@@ -127,6 +145,24 @@ class EscrowApi:
         path: str,
         body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        """Send it, and again while the service is away or says that it cannot just now."""
+        deadline = time.monotonic() + self._silence_limit_seconds
+        while True:
+            try:
+                return await self._send_once(method, path, body, headers)
+            except (ServiceSilentError, ApiError) as error:
+                passing = not isinstance(error, ApiError) or error.status == _UNAVAILABLE
+                if not passing or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        headers: Mapping[str, str] | None,
     ) -> Mapping[str, Any]:
         try:
             answer = await self._http.request(method, path, json=body, headers=headers)

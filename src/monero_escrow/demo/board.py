@@ -103,7 +103,10 @@ class Board:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is redrawn any more; lines that stay can still be said."""
 
     @property
     def elapsed(self) -> float:
@@ -156,9 +159,7 @@ class LiveBoard(Board):
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._live.stop()
 
     def prepared(self, what_runs: str) -> None:

@@ -10,45 +10,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monero_escrow.monero.ports import Daemon
-from monero_escrow.monero.private_chain import SPENDABLE_CHAIN_BLOCKS, Person
+from monero_escrow.monero.daemon import DaemonClient
+from monero_escrow.monero.person import Person, persistently, until_relayed
+from monero_escrow.monero.private_chain import SPENDABLE_CHAIN_BLOCKS
 
 # Of these the buyer has 20 outputs: more than the 16 a ring hides among, and enough to pay several deposits at once.
 BUYERS_BLOCKS: Final = 20
 _BLOCKS_A_CALL: Final = 10
+_GENESIS: Final = 1
 
 
 class Miner:
-    """Mines on request. Who asks while others wait shares their blocks, so the chain grows only as far as needed."""
+    """Mines on request. Who asks while others wait shares their blocks, so the chain grows only as far as needed.
 
-    def __init__(self, daemon: Daemon, address: str) -> None:
+    What counts is the chain's own height: a daemon that dies while it mines may or may not have made its blocks.
+    """
+
+    def __init__(self, daemon: DaemonClient, address: str) -> None:
         self._daemon = daemon
         self._address = address
         self._at_work = asyncio.Lock()
-        self.mined = 0
 
     async def first_coins(self, buyer_address: str, on_progress: Callable[[int, int], None]) -> None:
         """Mine a chain on which the buyer can spend; `on_progress` is told (mined, all) blocks."""
-        mined = 0
-        while mined < SPENDABLE_CHAIN_BLOCKS:
+        for mined in range(0, SPENDABLE_CHAIN_BLOCKS, _BLOCKS_A_CALL):
             on_progress(mined, SPENDABLE_CHAIN_BLOCKS)
-            await self._mine(_BLOCKS_A_CALL, buyer_address if mined < BUYERS_BLOCKS else self._address)
-            mined += _BLOCKS_A_CALL
-        on_progress(mined, SPENDABLE_CHAIN_BLOCKS)
+            address = buyer_address if mined < BUYERS_BLOCKS else self._address
+            await self._grow(_GENESIS + mined + _BLOCKS_A_CALL, address)
+        on_progress(SPENDABLE_CHAIN_BLOCKS, SPENDABLE_CHAIN_BLOCKS)
 
     async def bury(self, blocks: int) -> None:
         """Return when what is in the pool now lies `blocks` deep (1 is: just mined)."""
         async with self._at_work:
             # Read inside the lock: blocks of a call that was under way may have been filled before.
-            target = self.mined + blocks
-        while self.mined < target:
-            async with self._at_work:
-                if self.mined < target:
-                    await self._mine(min(_BLOCKS_A_CALL, target - self.mined), self._address)
+            target = await persistently(self._height) + blocks
+        async with self._at_work:
+            await self._grow(target, self._address)
 
-    async def _mine(self, blocks: int, address: str) -> None:
-        await self._daemon.generate_blocks(blocks, address)
-        self.mined += blocks
+    async def _height(self) -> int:
+        return (await self._daemon.get_info()).height
+
+    async def _grow(self, target_height: int, address: str) -> None:
+        async def grown() -> None:
+            await until_relayed(self._daemon)  # what is not passed on yet would be left out
+            while (missing := target_height - await self._height()) > 0:
+                await self._daemon.generate_blocks(min(_BLOCKS_A_CALL, missing), address)
+
+        await persistently(grown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,8 @@ class Purse:
 
     def __init__(self, owner: Person) -> None:
         self.owner = owner
-        self._made = 0
-        self._making = asyncio.Lock()
 
     async def pocket(self) -> Pocket:
-        """A new one. A wallet numbers its subaddresses 1, 2, 3 …; 0 is its primary address."""
-        async with self._making:
-            address = await self.owner.wallet.create_address()
-            self._made += 1
-            return Pocket(self.owner, address, self._made)
+        """A new one."""
+        address, minor = await self.owner.new_subaddress()
+        return Pocket(self.owner, address, minor)

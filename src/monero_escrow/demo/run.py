@@ -27,6 +27,7 @@ from monero_escrow.demo.orders import CONFIRMATIONS, LEFT_IN_DISPUTE, THREE_ORDE
 from monero_escrow.demo.stage import Stage, set_stage
 from monero_escrow.demo.summary import show_failure, show_kept, show_summary
 from monero_escrow.monero.programs import MoneroPrograms, find_programs
+from monero_escrow.monero.supervision import Supervisor
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SLOW_BLOCK_SECONDS: Final = 30.0
@@ -118,8 +119,15 @@ class _Demo:
                 programs = await asyncio.to_thread(find_programs)
             with step("making a temporary folder"):
                 self.folder = Path(tempfile.mkdtemp(prefix="monero-escrow-demo-"))
-            stage = await set_stage(programs, self.folder, board, self.stack)
-            lives = await _take_orders(stage, board, keep=self.keep)
+            supervisor = Supervisor(lambda child: board.say(f"{child.name} died and was started again"))
+            self.stack.push_async_callback(supervisor.aclose)
+            with step("keeping every process running"):
+                await supervisor.while_kept(self._tell(programs, self.folder, board, supervisor))
+
+    async def _tell(self, programs: MoneroPrograms, folder: Path, board: Board, supervisor: Supervisor) -> None:
+        stage = await set_stage(programs, folder, board, supervisor, self.stack)
+        lives = await _take_orders(stage, board, keep=self.keep)
+        board.close()
         await self._show(stage, programs, lives, board.elapsed)
 
     async def _show(
@@ -147,7 +155,7 @@ class _Demo:
 
 
 async def _take_orders(stage: Stage, board: Board, *, keep: bool) -> list[tuple[Escrow, Outcome | None]]:
-    """All orders at once; three slots carry one set-up at a time, so they follow each other at a distance."""
+    """All orders at once; six slots carry two set-ups at a time, so the third follows at a distance."""
     orders = (*THREE_ORDERS, *((LEFT_IN_DISPUTE,) if keep else ()))
     async with asyncio.TaskGroup() as at_once:
         lives = [

@@ -22,12 +22,13 @@ from typing import Final
 import httpx2
 
 from monero_escrow.config import Settings
-from monero_escrow.monero.processes import LOOPBACK, ChildProcess, ProgramFailedError, free_port
+from monero_escrow.monero.processes import LOOPBACK, ChildProcess, ProgramFailedError
 
 SHOP: Final = "demo-shop"
 _COMMAND_LIMIT_SECONDS: Final = 60.0
 _START_LIMIT_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
+_MOST_KILLED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,10 @@ async def make_keys(folder: Path, environment: Mapping[str, str]) -> ApiKeys:
     )
 
 
-async def start_service(folder: Path, environment: Mapping[str, str]) -> ChildProcess:
-    """Start `serve` on a free port and wait until it is ready. `url` is the API's."""
-    port = free_port()
+async def start_service(folder: Path, environment: Mapping[str, str], port: int) -> ChildProcess:
+    """Start `serve` on this port and wait until it is ready. `url` is the API's."""
     log_file = folder / "service.log"
-    with log_file.open("wb") as output:
+    with log_file.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *_command("serve"),
             stdin=asyncio.subprocess.DEVNULL,
@@ -109,8 +109,25 @@ async def _until_ready(service: ChildProcess) -> None:
 
 
 async def _make_key(folder: Path, environment: Mapping[str, str], scope: str, *more: str) -> str:
+    """Make one key. A command that was killed is called again: a key nobody was told of opens nothing."""
+    arguments = ("keys", "create", "--scope", scope, *more, "--json")
+    for _ in range(_MOST_KILLED):
+        code, said, complained = await _command_output(folder, environment, arguments)
+        if code == 0:
+            key: str = json.loads(said)["key"]
+            return key
+        if code > 0:
+            break
+    end = complained.decode(errors="replace").strip()[-2000:]
+    raise ProgramFailedError(f"`monero-escrow keys create --scope {scope}` failed:\n{end}")
+
+
+async def _command_output(
+    folder: Path, environment: Mapping[str, str], arguments: Sequence[str]
+) -> tuple[int, bytes, bytes]:
+    """Its exit code (minus the signal that ended it), what it said and what it complained of."""
     process = await asyncio.create_subprocess_exec(
-        *_command("keys", "create", "--scope", scope, *more, "--json"),
+        *_command(*arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -126,11 +143,7 @@ async def _make_key(folder: Path, environment: Mapping[str, str], scope: str, *m
             process.kill()
         await process.wait()
         raise
-    if process.returncode != 0:
-        end = complained.decode(errors="replace").strip()[-2000:]
-        raise ProgramFailedError(f"`monero-escrow keys create --scope {scope}` failed:\n{end}")
-    key: str = json.loads(said)["key"]
-    return key
+    return process.returncode or 0, said, complained
 
 
 def _command(*arguments: str) -> Sequence[str]:

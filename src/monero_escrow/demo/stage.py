@@ -1,7 +1,7 @@
-"""What runs while the demo runs: a private chain, the people's wallets, three wallet-rpc slots and the service.
+"""What runs while the demo runs: a private chain, the people's wallets, six wallet-rpc slots and the service.
 
-Everything is started side by side, is entered on the caller's exit stack the moment it runs, and so ends with it,
-whatever happens. No process is looked up or ended by name.
+Everything is started side by side and kept running by a supervisor: whatever dies, be it killed, is started again at
+the same place, and goes on. The supervisor ends all of it, whatever happens. No process is looked up or ended by name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,12 @@ from monero_escrow.demo.failures import step
 from monero_escrow.demo.people import Miner, Purse
 from monero_escrow.demo.service_process import ApiKeys, make_keys, service_environment, start_service
 from monero_escrow.monero.private_chain import PrivateChain
-from monero_escrow.monero.processes import ChildProcess
+from monero_escrow.monero.processes import ChildProcess, lasting_port
 from monero_escrow.monero.programs import MoneroPrograms
+from monero_escrow.monero.supervision import Supervisor
 
+SLOTS_A_CLASS: Final = 2
+"""With two, a set-up or payout goes on elsewhere while a process that died is away."""
 _SERVICE_GRACE_SECONDS: Final = 3.0
 
 
@@ -38,18 +42,20 @@ class Stage:
     arbiter: EscrowApi
 
 
-async def set_stage(programs: MoneroPrograms, folder: Path, board: Board, stack: AsyncExitStack) -> Stage:
-    """Start it all. What was started is on `stack` also when this raises DemoFailedError or is cancelled."""
+async def set_stage(
+    programs: MoneroPrograms, folder: Path, board: Board, supervisor: Supervisor, stack: AsyncExitStack
+) -> Stage:
+    """Start it all: processes with the supervisor, connections on `stack`. Raises DemoFailedError."""
     environment = service_environment(folder)
     board.prepare("API keys", "being made")
     async with asyncio.TaskGroup() as side_by_side:
         keys = side_by_side.create_task(_keys(folder, environment, board))
         with step("starting a private chain"):
             board.prepare("chain", f"starting monerod {programs.version}")
-            chain = await stack.enter_async_context(PrivateChain(programs, folder / "monero"))
+            chain = await stack.enter_async_context(PrivateChain(programs, folder / "monero", supervisor=supervisor))
         people = side_by_side.create_task(_people(chain, board))
         urls = side_by_side.create_task(_slots(chain, folder, board))
-        service = side_by_side.create_task(_service(chain, folder, environment, keys, urls, board, stack))
+        service = side_by_side.create_task(_service(chain, folder, environment, keys, urls, board, supervisor))
     miner, buyer, vendor = people.result()
     url, known = service.result().url, keys.result()
     board.prepared(f"a private chain, {len(urls.result())} slots, people's wallets, the service at {url}")
@@ -90,15 +96,26 @@ async def _people(chain: PrivateChain, board: Board) -> tuple[Miner, Purse, Purs
 
 
 async def _slots(chain: PrivateChain, folder: Path, board: Board) -> list[str]:
-    """Three wallet-rpc processes, one a role, each with a folder of its own, nothing open."""
+    """So many wallet-rpc processes a role, nothing open; in the order of their roles.
 
-    async def start(role: Role) -> str:
-        process, _ = await chain.wallet_rpc(f"slot-{role.value}", wallet_dir=folder / "wallets" / role.value)
+    Those of a class share a folder, so that neither has to rebuild what the other made. A wallet is open in one of
+    them at a time, and that one's death sets it free.
+    """
+
+    async def start(role: Role, number: int) -> str:
+        name = f"slot-{role.value}-{number}"
+        process, _ = await chain.wallet_rpc(
+            name, called=f"{role.value} slot {number}", wallet_dir=folder / "wallets" / role.value
+        )
         return process.url
 
     with step("starting the service's wallet-rpc processes"):
         async with asyncio.TaskGroup() as side_by_side:
-            starts = [side_by_side.create_task(start(role)) for role in ROLES]
+            starts = [
+                side_by_side.create_task(start(role, number))
+                for number in range(1, SLOTS_A_CLASS + 1)
+                for role in ROLES
+            ]
     board.prepare("slots", f"{len(starts)} running")
     return [started.result() for started in starts]
 
@@ -110,15 +127,15 @@ async def _service(
     keys: asyncio.Task[ApiKeys],
     urls: asyncio.Task[list[str]],
     board: Board,
-    stack: AsyncExitStack,
+    supervisor: Supervisor,
 ) -> ChildProcess:
     await keys
     rpc_urls = ",".join(await urls)
     with step("starting the service"):
         board.prepare("service", "starting")
         settings = {**environment, "MONERO_RPC_URLS": rpc_urls, "MONERO_DAEMON_URL": chain.monerod.url}
-        service = await start_service(folder, settings)
-        # It would let requests finish first, and what it is asked to finish here, nobody waits for any more.
-        stack.push_async_callback(service.stop, grace_seconds=_SERVICE_GRACE_SECONDS)
+        start = partial(start_service, folder, settings, lasting_port())
+        # In the end it would let requests finish first, and what it is asked to finish, nobody waits for any more.
+        service = await supervisor.keep("the service", start, grace_seconds=_SERVICE_GRACE_SECONDS)
     board.prepare("service", f"ready at {service.url}")
     return service

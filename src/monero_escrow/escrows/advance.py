@@ -3,21 +3,24 @@
     setting_up        → set_up: an address
     awaiting, short,
     funded, disputed  → watch_deposits: what came, and what it means
-    paying_out        → carry out each decided payout: sign and submit, then settle
+    paying_out        → carry out each decided payout: sign and submit, then settle, and follow it until it is final
     closed            → the same for coins that came late
 
-Every step reads where the escrow truly is from the database, so this can be called at any time, any number of times, by
-one caller at a time.
+Every step reads where the escrow truly is from the database and the chain, so this can be called at any time, any
+number of times, by one caller at a time. A payout step that fails is classified by `repair.py`.
 """
 
 from __future__ import annotations
 
-from monero_escrow.core.judgement import PayoutStoppedError
+from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
-from monero_escrow.escrows.broadcast import find_or_submit_again
-from monero_escrow.escrows.context import SERVICE, Context
+from monero_escrow.core.repairs import MOST_FAILURES, MOST_REPLACEMENTS, gives_up, replaces
+from monero_escrow.escrows.broadcast import find_ours, submit_again
+from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import return_late_coins
+from monero_escrow.escrows.held import hold, replace
 from monero_escrow.escrows.pay_out import sign_and_submit
+from monero_escrow.escrows.repair import Remedy, Rule, rule_for
 from monero_escrow.escrows.set_up import set_up
 from monero_escrow.escrows.settle import settle
 from monero_escrow.escrows.watch_deposits import watch_deposits
@@ -41,47 +44,61 @@ async def advance(ctx: Context, escrow: EscrowRecord) -> None:
 
 
 async def _carry_out_payouts(ctx: Context, escrow_id: str) -> bool:
-    """Take every decided payout a step further; True while one is under way."""
+    """Take every payout that is not final a step further; True while one is under way."""
     payouts = await ctx.store.read(lambda tx: tx.payouts.of(escrow_id))
-    under_way = [payout for payout in payouts if payout.state is not PayoutState.SETTLED]
-    settled = [await _carry_out(ctx, payout) for payout in under_way]
-    return not all(settled)
+    not_final = [payout for payout in payouts if payout.final_at is None and payout.state is not PayoutState.HELD]
+    done = [await _carry_out(ctx, payout) for payout in not_final]
+    return not all(done)
 
 
 async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
-    """A step of one payout, or its stop; True when it is settled."""
+    """A step of one payout; True when all that is left is to follow the chain, or to wait for a person."""
     try:
         return await _go_on(ctx, payout)
-    except PayoutStoppedError as error:
-        trouble = error.message
-        await ctx.store.write(lambda tx: _hold(ctx, tx, payout, trouble))
-        return False
+    except EscrowError as error:
+        rule = rule_for(error)
+        if rule.remedy is Remedy.WAIT:
+            raise
+        if rule.remedy is not Remedy.HOLD:
+            await ctx.chain()  # while the daemon is away, nothing is held against a payout: this waits for it
+        public_message = error.public_message
+        now = ctx.clock.now()
+        moved_to = await ctx.store.write(lambda tx: _repair(tx, payout.id, rule, public_message, now))
+        if moved_to is None:
+            raise
+        return moved_to is PayoutState.HELD
 
 
 async def _go_on(ctx: Context, payout: PayoutRecord) -> bool:
     match payout.state:
-        case PayoutState.SETTLED:
-            return True
-        case PayoutState.HELD:
-            pass  # waits for a person
-        case PayoutState.BROADCAST:
+        case PayoutState.BROADCAST | PayoutState.SETTLED:
             return await settle(ctx, payout)
         case PayoutState.SIGNED:
-            await find_or_submit_again(ctx, payout, await _trio(ctx, payout))
+            if not await find_ours(ctx, payout):
+                await submit_again(ctx, payout, await _trio(ctx, payout))
         case PayoutState.DECIDED:
-            await sign_and_submit(ctx, payout, await _trio(ctx, payout))
+            if not await find_ours(ctx, payout):
+                await sign_and_submit(ctx, payout, await _trio(ctx, payout))
+        case PayoutState.HELD | PayoutState.CALLED_OFF:
+            return True  # waits for a person, or for nobody
     return False
+
+
+def _repair(tx: Transaction, payout_id: str, rule: Rule, trouble: str, now: float) -> PayoutState | None:
+    """Count the failure, or after too many of them replace or hold the payout; what it was moved to, if it was."""
+    payout = tx.payouts.get(payout_id)
+    failures, sent = payout.failures + 1, payout.state in (PayoutState.SIGNED, PayoutState.BROADCAST)
+    if rule.remedy is Remedy.REPLACE and sent and replaces(failures):
+        if len(tx.payouts.signed_txids(payout.id)) <= MOST_REPLACEMENTS:
+            replace(tx, payout, trouble, now)
+            return PayoutState.DECIDED
+        failures = MOST_FAILURES
+    if rule.remedy is Remedy.HOLD or gives_up(failures):
+        hold(tx, payout.id, f"{trouble} {rule.person}", now)
+        return PayoutState.HELD
+    tx.payouts.count_failure(payout.id)
+    return None
 
 
 async def _trio(ctx: Context, payout: PayoutRecord) -> TrioRecord:
     return await ctx.store.read(lambda tx: tx.trios.get(tx.escrows.get(payout.escrow_id).finished_trio_id))
-
-
-def _hold(ctx: Context, tx: Transaction, payout: PayoutRecord, trouble: str) -> None:
-    """Stop for a person: nothing more is signed."""
-    now = ctx.clock.now()
-    tx.payouts.change(payout.id, state=PayoutState.HELD, trouble=trouble)
-    detail = {"payout": payout.number, "trouble": trouble}
-    tx.audit.add(SERVICE, "payout_held", now, escrow_id=payout.escrow_id, detail=detail)
-    escrow = tx.escrows.get(payout.escrow_id)
-    tx.outbox.add(escrow.shop_id, escrow.id, "escrow.payout_held", {"order_id": escrow.order_id, **detail}, now)

@@ -15,10 +15,13 @@ import structlog
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
-from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, pause_seconds
+from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.escrows.advance import advance
 from monero_escrow.escrows.context import Context
+from monero_escrow.monero.errors import TransportError
+from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
+from monero_escrow.store.store import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,8 @@ _WOKEN_BY_A_BLOCK = frozenset({State.AWAITING_DEPOSIT, State.SHORT})
 _MOST_AT_ONCE = 64
 _MOST_REQUESTS_REMEMBERED = 10_000
 _LONGEST_IDLE_SECONDS = 30.0
+_MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
+"""A process that failed is not leased again; another one takes the work over, and need not be waited for long."""
 
 
 class Conductor:
@@ -86,7 +91,10 @@ class Conductor:
             return
         now = self.ctx.clock.now()
         busy = frozenset(self._running)
-        for escrow_id in await self.ctx.store.read(lambda tx: tx.escrows.due(now, room, busy)):
+        settings = self.ctx.settings
+        horizon = max(settings.deposit_poll_seconds, settings.chain_poll_seconds, LONGEST_PAUSE_SECONDS) + 1
+        due = await self.ctx.store.read(lambda tx: tx.escrows.due(now, room, busy, horizon_seconds=horizon))
+        for escrow_id in due:
             task = tasks.create_task(self._advance(escrow_id))
             self._running[escrow_id] = task
             task.add_done_callback(partial(self._ended, escrow_id))
@@ -128,32 +136,53 @@ class Conductor:
             await advance(self.ctx, escrow)
         except EscrowError as error:
             log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
-            await self._try_again_later(escrow, error.public_message)
+            most = _MOST_SECONDS_FOR_ANOTHER_SLOT if isinstance(error, TransportError) else LONGEST_PAUSE_SECONDS
+            await self._try_again_later(escrow, error.public_message, most)
         except Exception as error:  # a fault of ours must not stop the other escrows
             log.exception("advance_failed")
             await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
 
-    async def _try_again_later(self, escrow: EscrowRecord, trouble: str) -> None:
+    async def _try_again_later(
+        self, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS
+    ) -> None:
         """Keep the reason, and wait longer each time."""
-        due_at, failures = self.ctx.clock.now() + pause_seconds(escrow.failures), escrow.failures + 1
+        jitter = int.from_bytes(self.ctx.entropy(2)) / 65_536
+        pause = min(pause_seconds(escrow.failures, jitter), most_seconds)
+        due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
         await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
 
-    async def _wake_up(self) -> None:
-        now = self.ctx.clock.now()
-        await self.ctx.store.write(lambda tx: tx.escrows.wake(_WOKEN_BY_A_BLOCK, now))
-        self._nudged.set()
-
     async def _watch_chain(self) -> None:
-        """A new block wakes the escrows that wait for the chain."""
-        if self.ctx.daemon is None:
+        """A new block wakes the escrows that wait for the chain; a reorganisation those that stood on it."""
+        daemon = self.ctx.daemon
+        if daemon is None:
             return
-        tip: str | None = None
+        tip: DaemonInfo | None = None
         while True:
             try:
-                info = await self.ctx.daemon.get_info()
-                if tip is not None and info.top_block_hash != tip:
-                    await self._wake_up()
-                tip = info.top_block_hash
+                info = await daemon.get_info()
+                if tip is not None and info.top_block_hash != tip.top_block_hash:
+                    await self._wake_up(replaced=await _was_replaced(daemon, tip, info))
+                tip = info
             except EscrowError as error:
                 log.warning("daemon_silent", reason=error.message)
             await self.ctx.clock.sleep(self.ctx.settings.chain_poll_seconds)
+
+    async def _wake_up(self, *, replaced: bool) -> None:
+        now = self.ctx.clock.now()
+
+        def wake(tx: Transaction) -> None:
+            tx.escrows.wake(_WOKEN_BY_A_BLOCK, now)
+            if replaced:
+                tx.escrows.wake_not_final(now)
+
+        if replaced:
+            log.warning("reorganisation", reason="blocks were replaced; whatever is not final is looked at again")
+        await self.ctx.store.write(wake)
+        self._nudged.set()
+
+
+async def _was_replaced(daemon: Daemon, tip: DaemonInfo, info: DaemonInfo) -> bool:
+    """Whether the block that was the last one is in the chain no more."""
+    if info.height <= tip.height:
+        return True
+    return (await daemon.get_block_header(tip.height - 1)).hash != tip.top_block_hash

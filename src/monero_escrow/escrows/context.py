@@ -22,6 +22,9 @@ from monero_escrow.store.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
 
+# Monero takes a block whose time is up to two hours ahead (CRYPTONOTE_BLOCK_FUTURE_TIME_LIMIT).
+_MINERS_CLOCKS_SECONDS = 7_200.0
+
 SERVICE = "service"
 """How the audit trail names the service itself."""
 
@@ -59,12 +62,20 @@ class Context:
         return daemon, info
 
     async def _require_recent_tip(self, daemon: Daemon) -> None:
-        """A daemon that lost its peers still calls itself synchronised, but its last block grows old."""
+        """A daemon that lost its peers still calls itself synchronised, but its last block grows old.
+
+        A clock of ours that is far ahead looks the same, and no deadline passes by it; one far behind shows as well.
+        """
         if self.settings.monero_network is Network.REGTEST:
             return  # a private chain stands still until somebody mines
         age = self.clock.now() - (await daemon.get_last_block_header()).timestamp_seconds
         if age > self.settings.tip_age_seconds:
             raise DaemonUnavailableError(f"The daemon's last block is {age / 3600:.1f} hours old.")
+        if age < -max(self.settings.tip_age_seconds, _MINERS_CLOCKS_SECONDS):
+            raise DaemonUnavailableError(
+                f"The daemon's last block is {-age / 3600:.1f} hours in the future.",
+                what_to_do="Set this machine's clock: deadlines go by it, and nothing is decided by a wrong one.",
+            )
 
     async def fee_rate(self) -> FeeRate:
         """What the daemon says payouts cost, at the priority of the settings. Raises DaemonUnavailableError."""

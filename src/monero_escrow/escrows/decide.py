@@ -16,9 +16,10 @@ from monero_escrow.core.errors import ConflictError, InvalidInputError
 from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State, transition
 from monero_escrow.core.payout import OutputGroup, PayoutKind, Plan, PlanOutput
+from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.context import SERVICE, Context, move, new_id
 from monero_escrow.escrows.watch_deposits import deposits_of
-from monero_escrow.store.records import EscrowRecord, PayoutState
+from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.store import Transaction
 
 Decision = Callable[[Transaction], None]
@@ -81,6 +82,7 @@ async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, ven
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
         transition(escrow.state, Event.RULING)
+        _require_whole_amount(tx, escrow)  # a reorganisation may have put a deposit back into the pool
         split = plans.ruling(escrow.terms, _groups(tx, escrow, rate), buyer_share, vendor_share)
         decided = plans.worth_carrying_out(split, rate)
         _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
@@ -111,7 +113,8 @@ def accept_short(ctx: Context, escrow_id: str, actor: str) -> Decision:
         counted = deposits_of(tx, escrow).counted_piconero
         if counted == 0:
             raise plans.NothingToPayOutError("Nothing that counts has come, so there is nothing to accept.")
-        move(tx, escrow, Event.ACCEPT_SHORT, actor, ctx.clock.now(), detail={"counted_piconero": str(counted)})
+        detail: dict[str, object] = {"counted_piconero": str(counted)}
+        move(tx, escrow, Event.ACCEPT_SHORT, actor, ctx.clock.now(), detail=detail, funded_piconero=counted)
 
     return decision
 
@@ -185,7 +188,7 @@ def _groups(tx: Transaction, escrow: EscrowRecord, rate: FeeRate) -> tuple[Outpu
 
 
 def _payout_under_way(tx: Transaction, escrow: EscrowRecord) -> bool:
-    return any(payout.state is not PayoutState.SETTLED for payout in tx.payouts.of(escrow.id))
+    return any(payout.state not in DONE for payout in tx.payouts.of(escrow.id))
 
 
 def _require_whole_amount(tx: Transaction, escrow: EscrowRecord) -> None:
@@ -215,7 +218,8 @@ def _decide(
     first = len(tx.payouts.of(escrow.id)) + 1
     for number, plan in enumerate(decided, start=first):
         payout_id = new_id()
-        tx.payouts.add(payout_id, escrow.id, number, plan, decided_by=actor, reason=reason, now=now)
+        further = escrow.state in CLOSED_STATES
+        tx.payouts.add(payout_id, escrow.id, number, plan, decided_by=actor, reason=reason, now=now, further=further)
         tx.outputs.give_to_payout(escrow.id, [output.public_key for output in plan.outputs], payout_id)
     move(tx, escrow, event, actor, now, detail=_told(decided), due_at=now, failures=0, trouble=None)
 

@@ -148,17 +148,20 @@ class HostedWallet:
         if not await self._open_file(self._participant.filename, address):
             raise InvariantError(f"The {self.role} wallet's file does not hold what the key exchange made.")
 
-    async def open(self, trio: TrioRecord) -> None:
+    async def open(self, trio: TrioRecord, *, from_files: bool = True) -> None:
         """Open a finished wallet: from its file, or where this slot has no sound one, rebuilt by replay and compared.
 
-        A rebuilding that was interrupted leaves a file that is of no use: the next one goes by a further name.
+        A rebuilding that was interrupted leaves a file that is of no use: the next one goes by a further name. With
+        `from_files=False` it is rebuilt although there is a sound file.
         """
         await self._nothing_open()
         for number in range(_MOST_FILES):
             filename = self._participant.filename if number == 0 else f"{self._participant.filename}-{number}"
             try:
                 if await self._open_file(filename, trio.finished_address):
-                    return
+                    if from_files:
+                        return
+                    await self.close(store=False)
             except WalletFileDamagedError:
                 continue
             except WalletFileMissingError:

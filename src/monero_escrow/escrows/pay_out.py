@@ -17,7 +17,8 @@ from monero_escrow.core.payout import Plan, near_enough, net_payments
 from monero_escrow.escrows.broadcast import SignedTransaction, submit
 from monero_escrow.escrows.context import SERVICE, Context, short
 from monero_escrow.escrows.hosted import HostedWallet
-from monero_escrow.escrows.signers import Signers, exchange_infos, keep_to_plan, open_signers, step
+from monero_escrow.escrows.journal import Step, step
+from monero_escrow.escrows.signers import Signers, exchange_infos, keep_to_plan, open_signers
 from monero_escrow.monero.ports import DescribedSet, Proposal
 from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
 from monero_escrow.store.store import Transaction
@@ -56,7 +57,7 @@ async def _propose_exactly(ctx: Context, payout: PayoutRecord, signers: Signers)
     for attempt in range(_MOST_PROPOSALS):
         await exchange_infos(ctx, payout, signers)
         await keep_to_plan(ctx, payout, signers)
-        async with step(ctx, payout, "propose", payout.plan.proposer):
+        async with step(ctx, payout, Step.PROPOSE, payout.plan.proposer):
             proposal = await _propose(ctx, payout.plan, signers.proposer, fee)
         learned = attempt > 0
         one_share = len(payout.plan.shares) == 1  # it bears the fee alone, whatever that turns out to be
@@ -116,32 +117,34 @@ def _as_judged(described: DescribedSet) -> list[DescribedTransaction]:
 
 async def _sign(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, proposed: _Proposed) -> SignedTransaction:
     """No audit row, no signature; no stored blob and txid, no submission."""
-    number = await ctx.store.write(lambda tx: _record_proposal(ctx, tx, payout, proposed.proposal))
-    async with step(ctx, payout, "sign", payout.plan.cosigner):
+    number = await ctx.store.write(lambda tx: _record_proposal(ctx, tx, payout, proposed))
+    async with step(ctx, payout, Step.SIGN, payout.plan.cosigner) as outcome:
         signed = await (await cosigner.checked()).sign_multisig(proposed.proposal.txset)
         if len(signed.txids) != 1:  # the description said one: the wallet contradicts itself, and nothing is submitted
             raise InvariantError(f"Signing gave {len(signed.txids)} transactions instead of one.")
-    result = SignedTransaction(signed.blob, signed.txids[0])
-    await ctx.store.write(lambda tx: _record_signed(ctx, tx, payout, number, result, proposed))
+        result = SignedTransaction(signed.blob, signed.txids[0])
+        outcome.record(lambda tx: _record_signed(ctx, tx, payout.id, number, result, proposed))
     return result
 
 
-def _record_proposal(ctx: Context, tx: Transaction, payout: PayoutRecord, proposal: Proposal) -> int:
-    now = ctx.clock.now()
-    number = tx.payouts.add_proposal(payout.id, proposal.txset, proposal.fee_piconero, now)
+def _record_proposal(ctx: Context, tx: Transaction, payout: PayoutRecord, proposed: _Proposed) -> int:
+    now, proposal, shared_fee = ctx.clock.now(), proposed.proposal, proposed.shared_fee_piconero
+    number = tx.payouts.add_proposal(
+        payout.id, proposal.txset, proposal.fee_piconero, now, shared_fee_piconero=shared_fee
+    )
     detail = {"payout": payout.number, "proposal": number, "fee_piconero": str(proposal.fee_piconero)}
     tx.audit.add(SERVICE, "payout_to_be_signed", now, escrow_id=payout.escrow_id, detail=detail)
     return number
 
 
 def _record_signed(
-    ctx: Context, tx: Transaction, payout: PayoutRecord, number: int, signed: SignedTransaction, proposed: _Proposed
+    ctx: Context, tx: Transaction, payout_id: str, number: int, signed: SignedTransaction, proposed: _Proposed
 ) -> None:
-    now = ctx.clock.now()
+    now, payout = ctx.clock.now(), tx.payouts.get(payout_id)
     tx.payouts.keep_signed(payout.id, number, signed.blob, signed.txid, now)
-    tx.payouts.change(
-        payout.id,
-        state=PayoutState.SIGNED,
+    tx.payouts.move(
+        payout,
+        PayoutState.SIGNED,
         txid=signed.txid,
         fee_piconero=proposed.proposal.fee_piconero,
         shared_fee_piconero=proposed.shared_fee_piconero,

@@ -10,8 +10,8 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from monero_escrow.core.address import parse_address
 from monero_escrow.core.key_exchange import Call, KeyExchange, Round, pass_gate
@@ -19,6 +19,8 @@ from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.core.roles import ROLES, TRIO, Role
 from monero_escrow.escrows.context import SERVICE, Context, move, new_id, short
 from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_side
+from monero_escrow.escrows.journal import Rounds, Step
+from monero_escrow.escrows.keep_elsewhere import keep_elsewhere
 from monero_escrow.escrows.watch_deposits import look_while_awaiting
 from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
@@ -43,46 +45,20 @@ async def set_up(ctx: Context, escrow_id: str) -> None:
             raise
 
 
+@dataclass(slots=True)
 class _Attempt:
     """One try at a set-up: its trio, its wallets, and the journal of its rounds."""
 
-    def __init__(
-        self, escrow_id: str, trio_id: str, restore_height: int, participants: dict[Role, ParticipantRecord]
-    ) -> None:
-        self.escrow_id = escrow_id
-        self.trio_id = trio_id
-        self.restore_height = restore_height
-        self.participants = participants
-        self._open_steps: list[int] = []
-
-    def intend(self, tx: Transaction, name: str, wallets: Iterable[HostedWallet], now: float) -> None:
-        """A row a wallet before the round runs; the rows of the round before are ended with it."""
-        self._end_steps(tx, OK, now)
-        self._open_steps = [
-            tx.journal.intend(
-                escrow_id=self.escrow_id,
-                subject_id=self.trio_id,
-                name=name,
-                role=wallet.role,
-                slot=wallet.slot_name,
-                now=now,
-            )
-            for wallet in wallets
-        ]
-
-    def finish(self, tx: Transaction, now: float) -> None:
-        """The last round worked."""
-        self._end_steps(tx, OK, now)
+    escrow_id: str
+    trio_id: str
+    restore_height: int
+    participants: dict[Role, ParticipantRecord]
+    rounds: Rounds
 
     def abandon(self, tx: Transaction, trouble: str, now: float) -> None:
         """The round under way did not work; the attempt is history."""
-        self._end_steps(tx, trouble, now)
+        self.rounds.end(tx, trouble, now)
         tx.trios.abandon(self.trio_id, trouble, now)
-
-    def _end_steps(self, tx: Transaction, result: str, now: float) -> None:
-        for step in self._open_steps:
-            tx.journal.end(step, result, now)
-        self._open_steps = []
 
 
 async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
@@ -99,7 +75,7 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
         tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
 
     await ctx.store.write(record)
-    return _Attempt(escrow_id, trio_id, restore_height, participants)
+    return _Attempt(escrow_id, trio_id, restore_height, participants, Rounds(escrow_id, trio_id))
 
 
 async def _restore_height(ctx: Context) -> int:
@@ -117,14 +93,14 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
             role: await stack.enter_async_context(HostedWallet(lease, participant, network))
             for role, participant in attempt.participants.items()
         }
-        await _intend(ctx, attempt, "make wallet", wallets)
+        await _intend(ctx, attempt, Step.MAKE_WALLET, wallets)
         await side_by_side(wallet.make(attempt.restore_height) for wallet in wallets.values())
 
         exchange = KeyExchange()
         while calls := [call for role in wallets if (call := exchange.next_call(role)) is not None]:
             exchange = await _one_round(ctx, attempt, wallets, exchange, calls)
 
-        await _intend(ctx, attempt, "gate", wallets)
+        await _intend(ctx, attempt, Step.GATE, wallets)
         await side_by_side(wallet.reopen(exchange.addresses[role]) for role, wallet in wallets.items())
         reports = await side_by_side(wallet.report() for wallet in wallets.values())
         address, view_key = pass_gate({report.role: report for report in reports})
@@ -132,9 +108,9 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
     await _record_address(ctx, attempt, address, view_key)
 
 
-async def _intend(ctx: Context, attempt: _Attempt, name: str, wallets: dict[Role, HostedWallet]) -> None:
-    now = ctx.clock.now()
-    await ctx.store.write(lambda tx: attempt.intend(tx, name, wallets.values(), now))
+async def _intend(ctx: Context, attempt: _Attempt, name: Step, wallets: dict[Role, HostedWallet]) -> None:
+    slots, now = {role: wallet.slot_name for role, wallet in wallets.items()}, ctx.clock.now()
+    await ctx.store.write(lambda tx: attempt.rounds.intend(tx, name, slots, now))
 
 
 async def _one_round(
@@ -147,7 +123,7 @@ async def _one_round(
     """Every wallet whose turn it is makes its call; the answers are stored before the next round."""
     this_round = min(call.round for call in calls)
     calls = [call for call in calls if call.round is this_round]
-    await _intend(ctx, attempt, this_round.name.lower(), {call.role: wallets[call.role] for call in calls})
+    await _intend(ctx, attempt, Step[this_round.name], {call.role: wallets[call.role] for call in calls})
     answers = await side_by_side(wallets[call.role].answer(call) for call in calls)
     made = {call.role: answer for call, answer in zip(calls, answers, strict=True)}
     if this_round is Round.FINISH:
@@ -163,11 +139,12 @@ async def _one_round(
 
 async def _record_address(ctx: Context, attempt: _Attempt, address: str, view_key: str) -> None:
     """From here on the address exists: trio, escrow, audit row and event in one transaction."""
+    await keep_elsewhere(ctx, attempt.escrow_id, attempt.trio_id, address, view_key)
     now = ctx.clock.now()
 
     def record(tx: Transaction) -> None:
         escrow = tx.escrows.get(attempt.escrow_id)
-        attempt.finish(tx, now)
+        attempt.rounds.end(tx, OK, now)
         tx.trios.finish(attempt.trio_id, address, view_key, ctx.settings.monero_network, now)
         if escrow.state is not State.SETTING_UP:
             return  # cancelled meanwhile: the trio is ready, and nobody is ever told of its address

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.judgement import PayoutStoppedError
 from monero_escrow.core.payout import Plan
-from monero_escrow.core.roles import Role
+from monero_escrow.core.repairs import distrusts_files
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import HostedWallet, side_by_side
+from monero_escrow.escrows.journal import Step, step
 from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, TrioRecord
 from monero_escrow.store.store import Transaction
-from monero_escrow.store.trail_tables import OK
 
 
 class PlanOutputSpentError(PayoutStoppedError):
@@ -23,6 +23,13 @@ class PlanOutputSpentError(PayoutStoppedError):
 
     code = "plan_output_spent"
     what_to_do = "The payout stops for a person: look at the chain for a transaction that spends the escrow's outputs."
+
+
+class PerhapsPaidError(UnavailableError):
+    """An output of the plan is spent, and earlier transactions of ours may have done it: they are looked for first."""
+
+    code = "perhaps_paid"
+    what_to_do = "Nothing was signed. The network is asked for every transaction that was signed for this payout."
 
 
 class SignersDisagreeError(UnavailableError):
@@ -47,7 +54,11 @@ class Signers:
 
 @asynccontextmanager
 async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> AsyncIterator[Signers]:
-    """Lease two slots and open the two signers' wallets on them, up to date with the chain."""
+    """Lease two slots and open the two signers' wallets on them, up to date with the chain.
+
+    Where fresh exchanges alone did not help, the wallets are rebuilt instead of opened from their files.
+    """
+    from_files = not distrusts_files(payout.failures)
     plan, network = payout.plan, ctx.settings.monero_network
     roles, work = frozenset({plan.proposer, plan.cosigner}), f"payout of {payout.escrow_id}"
     async with (
@@ -58,8 +69,8 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
         signers = Signers(proposer, cosigner)
         now = ctx.clock.now()
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, roles, now))
-        async with step(ctx, payout, "open wallets"):
-            await side_by_side(wallet.open(trio) for wallet in signers.both)
+        async with step(ctx, payout, Step.OPEN_WALLETS):
+            await side_by_side(wallet.open(trio, from_files=from_files) for wallet in signers.both)
             await side_by_side(_refresh(wallet) for wallet in signers.both)
         yield signers
 
@@ -73,7 +84,7 @@ async def exchange_infos(ctx: Context, payout: PayoutRecord, signers: Signers) -
 
     Only after this is a balance, a key image or a "spent" believed. An info is good for one signing.
     """
-    async with step(ctx, payout, "exchange infos"):
+    async with step(ctx, payout, Step.EXCHANGE_INFOS):
         infos = await side_by_side(_export(wallet) for wallet in signers.both)
         imports = zip(signers.both, reversed(infos), strict=True)
         seen = await side_by_side(_import(wallet, info) for wallet, info in imports)
@@ -101,7 +112,11 @@ async def keep_to_plan(ctx: Context, payout: PayoutRecord, signers: Signers) -> 
     images = await side_by_side(_freeze_others(payout.plan, wallet) for wallet in signers.both)
     daemon, _ = await ctx.chain()
     if any(status is not KeyImageStatus.UNSPENT for status in await daemon.is_key_image_spent([*images[0].values()])):
-        raise PlanOutputSpentError("The network knows a transaction that spends an output of the plan.")
+        if await ctx.store.read(lambda tx: tx.payouts.signed_txids(payout.id)):
+            raise PerhapsPaidError("An output of the plan is spent, perhaps by a transaction that was signed for it.")
+        raise PlanOutputSpentError(
+            "The network knows a transaction, not ours, that spends an output of the plan: paid, recipient unknown."
+        )
 
     def record(tx: Transaction) -> None:
         for public_key, key_image in images[0].items():
@@ -130,24 +145,3 @@ async def _freeze_others(plan: Plan, wallet: HostedWallet) -> dict[str, str]:
         missing = len(planned.keys() - images.keys())
         raise SignersDisagreeError(f"The {wallet.role} wallet does not see {missing} of the plan's outputs.")
     return images
-
-
-@asynccontextmanager
-async def step(ctx: Context, payout: PayoutRecord, name: str, role: Role | None = None) -> AsyncIterator[None]:
-    """A row in the journal before the step runs, its result after."""
-    begun = ctx.clock.now()
-    row = await ctx.store.write(
-        lambda tx: tx.journal.intend(
-            escrow_id=payout.escrow_id, subject_id=payout.id, name=name, role=role, slot=None, now=begun
-        )
-    )
-    result = "cancelled"
-    try:
-        yield
-        result = OK
-    except Exception as error:
-        result = str(error) or type(error).__name__
-        raise
-    finally:
-        ended = ctx.clock.now()
-        await ctx.store.write(lambda tx: tx.journal.end(row, result, ended))

@@ -31,7 +31,7 @@ class EscrowView:
         """Whom or what it waits for, and the trouble there is, as a sentence."""
         held = [payout for payout in self.payouts if payout.state is PayoutState.HELD]
         if held:
-            return f"A person: payout {held[0].number} was stopped. {held[0].trouble}"
+            return f"The operator: payout {held[0].number} is held. {held[0].trouble}"
         if self.escrow.trouble:
             return f"{waits_for(self.escrow.state)} It is tried again: {self.escrow.trouble}"
         return waits_for(self.escrow.state)

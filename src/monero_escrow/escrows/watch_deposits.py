@@ -19,10 +19,12 @@ from monero_escrow.core.deposits import (
     SeenOutput,
     assess,
     event_for,
+    is_final,
     status_of,
+    taken_back,
 )
-from monero_escrow.core.errors import InvariantError
-from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.core.errors import InvariantError, UnavailableError
+from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import SERVICE, Context, move, short
 from monero_escrow.escrows.hosted import HostedWallet
@@ -31,6 +33,13 @@ from monero_escrow.store.records import EscrowRecord, OutputRecord
 from monero_escrow.store.store import Transaction
 
 _DAY_SECONDS = 86_400
+
+
+class DeepReorganisationError(UnavailableError):
+    """A deposit that was final is not on the chain any more. Nothing was changed."""
+
+    code = "deep_reorganisation"
+    what_to_do = "See which chain the daemon follows: it may be wrong, or far behind. It is looked at again later."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
         rpc = await wallet.checked()
         await rpc.refresh()
         sighting = await _look(rpc, info.height)
-    await ctx.store.write(lambda tx: _record(ctx, tx, escrow, sighting))
+    await ctx.store.write(lambda tx: record_sighting(ctx, tx, escrow, sighting))
 
 
 async def _look(rpc: WalletRpc, chain_height: int) -> Sighting:
@@ -87,20 +96,25 @@ def _unlock_time(unlock_times: Mapping[str, int], txid: str) -> int:
     return unlock_times[txid]
 
 
-def _record(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sighting: Sighting) -> None:
+def record_sighting(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sighting: Sighting) -> None:
     """Write down what was seen, and take the escrow along its life cycle if that is what it means."""
     now = ctx.clock.now()
     escrow = tx.escrows.get(looked_at.id)
-    rules = DepositRules(ctx.settings.deposit_confirmations, ctx.settings.dust_piconero)
+    settings = ctx.settings
+    rules = DepositRules(settings.deposit_confirmations, settings.dust_piconero, settings.final_confirmations)
     _record_outputs(tx, escrow, sighting, rules, now)
     tx.escrows.saw_in_pool(escrow.id, sighting.in_pool_piconero)
     tx.escrows.looked_at(looked_at, next_look(ctx, tx, escrow, now))
     escrow = replace(escrow, in_pool_piconero=sighting.in_pool_piconero)
+    deposits = deposits_of(tx, escrow)
+    detail: dict[str, object] = {"counted_piconero": str(deposits.counted_piconero)}
     if escrow.state is State.AWAITING_DEPOSIT:
-        deposits = deposits_of(tx, escrow)
         event = event_for(deposits, deadline_passed=now >= (escrow.deposit_deadline or now))
+        funded_piconero = deposits.counted_piconero if event is Event.DEPOSIT_COMPLETE else None
         if event is not None:
-            move(tx, escrow, event, SERVICE, now, detail={"counted_piconero": str(deposits.counted_piconero)})
+            move(tx, escrow, event, SERVICE, now, detail=detail, funded_piconero=funded_piconero)
+    elif escrow.state is State.FUNDED and taken_back(deposits, escrow.funded_piconero):
+        move(tx, escrow, Event.DEPOSIT_FELL_OUT, SERVICE, now, detail=detail, funded_piconero=None, due_at=now)
 
 
 def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, rules: DepositRules, now: float) -> None:
@@ -108,6 +122,7 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
     for seen in sighting.outputs:
         status = status_of(seen, sighting.chain_height, rules)
         before = known.pop(seen.public_key, None)
+        final_at = now if is_final(seen, sighting.chain_height, rules) else None
         if before is None:
             tx.outputs.add(
                 OutputRecord(
@@ -121,10 +136,14 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
                     key_image=None,
                     payout_id=None,
                     seen_at=now,
+                    final_at=final_at,
                 )
             )
             _tell(tx, escrow, "deposit_seen", seen, status, now)
-        elif before.payout_id is None and _differs(before, seen, status):
+            continue
+        if before.status is OutputStatus.COUNTED and before.height == seen.height:
+            status = OutputStatus.COUNTED  # the chain is shorter for a moment, while blocks are being replaced
+        if before.payout_id is None and _differs(before, seen, status, final_at):
             tx.outputs.change(
                 escrow.id,
                 seen.public_key,
@@ -133,20 +152,25 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
                 txid=seen.txid,  # of two outputs with one key the wallet shows the larger, and this may be the other
                 amount_piconero=seen.amount_piconero,
                 unlock_time=seen.unlock_time,
+                final_at=final_at,
             )
             if before.status is not status:
                 _tell(tx, escrow, f"deposit_{status}", seen, status, now)
     for vanished in known.values():
         if vanished.payout_id is None:
+            if vanished.final_at is not None:
+                raise DeepReorganisationError(
+                    f"A deposit of block {vanished.height}, long final, is not there any more."
+                )
             tx.outputs.forget(escrow.id, vanished.public_key)
             detail = {"txid": short(vanished.txid), "amount_piconero": str(vanished.amount_piconero)}
             tx.audit.add(SERVICE, "deposit_vanished", now, escrow_id=escrow.id, detail=detail)
             tx.outbox.add(escrow.shop_id, escrow.id, "escrow.deposit_vanished", detail, now)
 
 
-def _differs(before: OutputRecord, seen: SeenOutput, status: OutputStatus) -> bool:
-    known = (before.status, before.height, before.txid, before.amount_piconero)
-    return known != (status, seen.height, seen.txid, seen.amount_piconero)
+def _differs(before: OutputRecord, seen: SeenOutput, status: OutputStatus, final_at: float | None) -> bool:
+    known = (before.status, before.height, before.txid, before.amount_piconero, before.final_at is None)
+    return known != (status, seen.height, seen.txid, seen.amount_piconero, final_at is None)
 
 
 def _tell(
@@ -171,14 +195,15 @@ def deposits_of(tx: Transaction, escrow: EscrowRecord) -> Assessment:
 def next_look(ctx: Context, tx: Transaction, escrow: EscrowRecord, now: float) -> float | None:
     """When to look again by the clock: not later than the deadline; a closed escrow only for so many days.
 
-    As long as coins there are on their way or locked, the looking does not end.
+    As long as coins there are on their way or locked, or a payout is not final, the looking does not end.
     """
     settings = ctx.settings
     if escrow.state is State.AWAITING_DEPOSIT:
         return look_while_awaiting(ctx, escrow.deposit_deadline or now, now)
     if escrow.state in CLOSED_STATES and now > escrow.updated_at + settings.watch_after_days * _DAY_SECONDS:
         waiting = {OutputStatus.PENDING, OutputStatus.TIME_LOCKED}
-        if not any(output.status in waiting and output.payout_id is None for output in tx.outputs.of(escrow.id)):
+        coming = any(output.status in waiting and output.payout_id is None for output in tx.outputs.of(escrow.id))
+        if not coming and all(payout.final_at is not None for payout in tx.payouts.of(escrow.id)):
             return None
     return now + settings.deposit_poll_seconds
 

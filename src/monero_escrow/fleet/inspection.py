@@ -1,11 +1,15 @@
 """Look at a process before it is used: is it there, new enough, of our network, free of other people's wallets?
 
 Nothing of anybody else's is touched, and nothing is written. A wallet of our own that an earlier run left open is
-closed.
+closed. The process gets a mark, by which a later restart is noticed.
+
+What an earlier run on this machine sent and did not live to see answered has run by the time a second call is taken
+up: the process has one thread. So the first call is for the version alone (tests/conformance/test_instance.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.keys import WalletKeys
 from monero_escrow.core.roles import Role
+from monero_escrow.fleet.instance import identify
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError, WrongPasswordError
@@ -67,12 +72,15 @@ async def examine(slot: Slot, network: Network) -> Examination:
 async def inspect(slot: Slot, network: Network, ownership: Ownership) -> None:
     """Examine a slot nobody holds and make it ready: no wallet open, nothing running by itself."""
     found = await examine(slot, network)
+    if found.open_address is not None and not (
+        await ownership.knows_wallet(found.open_address) or await _has_our_password(slot, ownership)
+    ):
+        raise SlotUnusableError(
+            f"{slot.name} has a wallet open that is not this service's. It was not touched.",
+            what_to_do="Give the service processes of its own: one application a wallet-rpc process.",
+        )
+    await identify(slot)
     if found.open_address is not None:
-        if not (await ownership.knows_wallet(found.open_address) or await _has_our_password(slot, ownership)):
-            raise SlotUnusableError(
-                f"{slot.name} has a wallet open that is not this service's. It was not touched.",
-                what_to_do="Give the service processes of its own: one application a wallet-rpc process.",
-            )
         await slot.rpc.close_wallet()
         await _check_network(slot, network)
     await slot.rpc.auto_refresh(False)  # it would run on the one thread, in the middle of our calls
@@ -123,11 +131,19 @@ _REFUSED_KEYS = -1
 
 
 async def inspect_all(slots: Iterable[Slot], pool: SlotPool, network: Network, ownership: Ownership) -> None:
-    """Look at slots that nobody holds: a bad one is not used, one that was bad and is good again comes back."""
-    for slot in slots:
+    """Look at slots that nobody holds: a bad one is not used, one that was bad and is good again comes back.
+
+    Side by side, for each is another process and a look takes one about a second.
+    """
+
+    async def look(slot: Slot) -> None:
         try:
             await inspect(slot, network, ownership)
         except EscrowError as error:
             pool.mark_sick(slot, f"{error.message.rstrip('.')}. {error.what_to_do}")
         else:
             pool.mark_well(slot)
+
+    async with asyncio.TaskGroup() as side_by_side:
+        for slot in slots:
+            side_by_side.create_task(look(slot))

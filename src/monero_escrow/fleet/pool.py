@@ -3,6 +3,10 @@
 A lease asks for one slot of each role it names, all or nothing, in fair order (`core/placement.py` decides; this
 carries it out). The mutable state is three collections: the free slots of each class, who waits, and the open leases.
 
+A slot whose call was given up on rests, sick or not, until that call cannot run any more: for the quarantine, or until
+its process is seen to have been started anew. Then it is inspected. Whoever leases gets only processes that are the
+ones inspected.
+
 Cancellation: a waiter who is cancelled after being handed slots gives them back before the cancellation goes on; a
 holder gives back on leaving the `async with`, which awaits nothing. So leased + free + sick = all, after anything.
 """
@@ -19,6 +23,7 @@ from monero_escrow.clock import Clock
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.core.placement import assign
 from monero_escrow.core.roles import ROLES, TRIO, Role
+from monero_escrow.fleet.instance import until_restarted, why_not_as_inspected
 from monero_escrow.fleet.slot import PoolStats, Slot
 
 
@@ -77,6 +82,8 @@ class SlotPool:
         self._waiting: deque[_Waiter] = deque()
         self._leases: set[Lease] = set()
         self._wake_ups: set[asyncio.Task[None]] = set()
+        self._unexamined: set[Slot] = set()
+        self._to_look_at = asyncio.Event()
         for slot in self._slots:
             if slot.sick is None:
                 self._free[slot.role].append(slot)
@@ -94,15 +101,36 @@ class SlotPool:
 
         Raises NoSlotFreeError when there is no usable slot of a class at all, or none came free in `wait_seconds`.
         """
-        lease = await self._acquire(roles, work, wait_seconds)
+        lease = await self._acquire_as_inspected(roles, work, wait_seconds)
         try:
             yield lease
+        except asyncio.CancelledError:
+            for role in lease.slots.keys() - lease._suspects.keys():
+                lease.suspect(role, "Work on it was cut off, and may have left a wallet open.")
+            raise
         finally:
+            self._give_back(lease)
+
+    async def _acquire_as_inspected(self, roles: frozenset[Role], work: str, wait_seconds: float) -> Lease:
+        """A slot whose process is another one by now, or does not answer, is left to the next inspection."""
+        ends_at = self._clock.monotonic() + wait_seconds
+        while True:
+            lease = await self._acquire(roles, work, max(0.0, ends_at - self._clock.monotonic()))
+            try:
+                reasons = await asyncio.gather(*(why_not_as_inspected(slot) for slot in lease.slots.values()))
+            except BaseException:
+                self._give_back(lease)
+                raise
+            for role, reason in zip(lease.slots, reasons, strict=True):
+                if reason is not None:
+                    lease.suspect(role, reason)
+            if not any(reasons):
+                return lease
             self._give_back(lease)
 
     async def _acquire(self, roles: frozenset[Role], work: str, wait_seconds: float) -> Lease:
         for role in roles:
-            if not self._has_usable_slot(role):
+            if not self.has_usable_slot(role):
                 raise _no_usable_slot(role)
         waiter = _Waiter(roles, work, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
@@ -156,8 +184,7 @@ class SlotPool:
         self._leases.discard(lease)
         for role, slot in lease.slots.items():
             slot.fence += 1
-            if role in lease._suspects:
-                self.mark_sick(slot, lease._suspects[role])
+            slot.sick = lease._suspects.get(role, slot.sick)
             self._put_back(slot)
         self._hand_out()
 
@@ -167,17 +194,27 @@ class SlotPool:
             self._rest(slot)
         elif slot.sick is None:
             self._free[slot.role].append(slot)
+        else:
+            self._unexamined.add(slot)
+            self._to_look_at.set()
 
     def _rest(self, slot: Slot) -> None:
         """A call without an answer may still run, even after the next holder's: let it run out first."""
         slot.resting_because = "a call to it was given up on and may still run"
         slot.rests_until = self._clock.monotonic() + self._quarantine_seconds
-        task = asyncio.create_task(self._return_after_rest(slot))
+        # Only if it is certain that the call went to the process with this mark, its end is the call's end.
+        mark = slot.mark if slot.mark is not None and slot.mark in slot.rpc.abandoned_marks else None
+        task = asyncio.create_task(self._return_after_rest(slot, mark))
         self._wake_ups.add(task)
         task.add_done_callback(self._wake_ups.discard)
 
-    async def _return_after_rest(self, slot: Slot) -> None:
-        await self._clock.sleep(self._quarantine_seconds)
+    async def _return_after_rest(self, slot: Slot, mark: str | None) -> None:
+        if mark is None:
+            await self._clock.sleep(self._quarantine_seconds)
+        else:
+            await until_restarted(slot, mark, self._clock, slot.rests_until)
+        # The call may have left a wallet open, and a process that was started anew may be another program.
+        slot.sick = slot.sick or "It has rested and has not been looked at since."
         slot.rpc.forget_abandoned()
         slot.resting_because = None
         self._put_back(slot)
@@ -189,9 +226,10 @@ class SlotPool:
         Whoever waits for a class that has no usable slot left is told at once, and stands in nobody's way.
         """
         slot.sick = reason
+        self._unexamined.discard(slot)
         if slot in self._free[slot.role]:
             self._free[slot.role].remove(slot)
-        if not self._has_usable_slot(slot.role):
+        if not self.has_usable_slot(slot.role):
             for waiter in [waiter for waiter in self._waiting if slot.role in waiter.roles]:
                 if not waiter.granted.done():
                     self._waiting.remove(waiter)
@@ -203,20 +241,40 @@ class SlotPool:
         if slot.sick is None:
             return
         slot.sick = None
+        self._unexamined.discard(slot)
         if slot not in self._leased() and slot.resting_because is None:
             self._put_back(slot)
             self._hand_out()
 
     def sick_slots(self) -> tuple[Slot, ...]:
-        """Slots that are not used, and that nobody holds any more."""
+        """Slots that wait to be looked at: not used, not held, and not resting.
+
+        A resting one is left alone: the call that was given up on may keep its process busy for minutes.
+        """
         leased = self._leased()
-        return tuple(slot for slot in self._slots if slot.sick is not None and slot not in leased)
+        return tuple(
+            slot
+            for slot in self._slots
+            if slot.sick is not None and slot not in leased and slot.resting_because is None
+        )
+
+    async def until_there_is_one_to_look_at(self, at_most_seconds: float) -> None:
+        """Return as soon as a slot has come back sick from a lease or a rest, or after so many seconds."""
+        timer = asyncio.create_task(self._clock.sleep(at_most_seconds))
+        came_back = asyncio.create_task(self._to_look_at.wait())
+        try:
+            await asyncio.wait([timer, came_back], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            came_back.cancel()
+        self._to_look_at.clear()
 
     def _leased(self) -> set[Slot]:
         return {slot for lease in self._leases for slot in lease.slots.values()}
 
-    def _has_usable_slot(self, role: Role) -> bool:
-        return any(slot.role is role and slot.sick is None for slot in self._slots)
+    def has_usable_slot(self, role: Role) -> bool:
+        """One that is not known to be bad: it may be busy, rest, or wait to be looked at."""
+        return any(slot.role is role and (slot.sick is None or slot in self._unexamined) for slot in self._slots)
 
     def stats(self) -> PoolStats:
         """How the slots stand this moment."""

@@ -12,12 +12,16 @@ from monero_escrow.monero.versions import Abilities
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One process. `sick` is the reason why it is not used at all; `rests_until` is on the monotonic clock."""
+    """One process. `sick` is the reason why it is not used at all; `rests_until` is on the monotonic clock.
+
+    `mark` is how the instance that was inspected last is known again; None until then (`instance.py`).
+    """
 
     index: int
     role: Role
     rpc: WalletRpc = field(repr=False)
     abilities: Abilities | None = field(default=None, repr=False)
+    mark: str | None = None
     fence: int = 0
     sick: str | None = None
     rests_until: float = 0.0

@@ -2,24 +2,37 @@
 
 It believes what its daemon says, so the daemon should be the operator's own. An unrestricted RPC is needed for the
 version and, on private chains, for mining; everything a payout asks works on a restricted one too.
+
+A daemon has several threads and no open wallet, so a call without an answer leaves nothing behind that could strike
+later: what is harmless twice (`calls.py`) is repeated in place before its error is raised.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import UnavailableError
-from monero_escrow.monero.errors import NotMoneroError, TransactionRefusedError
+from monero_escrow.jitter import jittered
+from monero_escrow.monero.calls import DAEMON_CALLS, Again
+from monero_escrow.monero.errors import (
+    CallAbandonedError,
+    NotMoneroError,
+    ProcessUnreachableError,
+    TransactionRefusedError,
+)
 from monero_escrow.monero.fields import Fields
 from monero_escrow.monero.ports import BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
 from monero_escrow.monero.rpc import CallHook, Credentials, RpcConnection
 
-DEFAULT_LIMIT_SECONDS: Final = 30.0
-# Mining and taking blocks off are for private chains, where a hundred blocks take ten seconds.
-TIME_LIMITS_SECONDS: Final[Mapping[str, float]] = {"generateblocks": 300.0, "pop_blocks": 120.0}
+# A call that is harmless twice is made up to two times more, after these pauses (jittered); all tries together take no
+# longer than twice its time limit.
+PAUSES_SECONDS: Final = (0.2, 0.8)
 
 # The most a restricted daemon answers in one call (src/rpc/core_rpc_server.cpp, RESTRICTED_TRANSACTIONS_COUNT).
 _TRANSACTIONS_A_CALL: Final = 100
@@ -44,8 +57,16 @@ _REASONS: Final = (
 )
 
 
+class _Send(Protocol):
+    async def __call__(self, *, limit_seconds: float) -> Fields: ...
+
+
 class DaemonClient:
-    """One daemon. `UnavailableError` while it is busy syncing."""
+    """One daemon. `UnavailableError` while it is busy syncing.
+
+    `on_call` is told of every try. `pauses_seconds` are those before each repetition; none means that nothing is
+    repeated.
+    """
 
     def __init__(
         self,
@@ -54,8 +75,10 @@ class DaemonClient:
         credentials: Credentials | None = None,
         tls: ssl.SSLContext | None = None,
         on_call: CallHook | None = None,
+        pauses_seconds: Sequence[float] = PAUSES_SECONDS,
     ) -> None:
         self._rpc = RpcConnection(url, credentials=credentials, tls=tls, on_call=on_call)
+        self._pauses_seconds = pauses_seconds
 
     def __repr__(self) -> str:
         return f"DaemonClient({self.url!r})"
@@ -68,12 +91,25 @@ class DaemonClient:
         await self._rpc.aclose()
 
     async def _call(self, method: str, params: Mapping[str, object] | None = None) -> Fields:
-        limit = TIME_LIMITS_SECONDS.get(method, DEFAULT_LIMIT_SECONDS)
-        return self._ready(await self._rpc.call(method, params, limit_seconds=limit))
+        return self._ready(await self._patiently(method, partial(self._rpc.call, method, params)))
 
     async def _post(self, name: str, params: Mapping[str, object]) -> Fields:
-        limit = TIME_LIMITS_SECONDS.get(name, DEFAULT_LIMIT_SECONDS)
-        return await self._rpc.post(f"/{name}", params, limit_seconds=limit)
+        return await self._patiently(name, partial(self._rpc.post, f"/{name}", params))
+
+    async def _patiently(self, method: str, send: _Send) -> Fields:
+        row = DAEMON_CALLS[method]
+        ends_at = time.monotonic() + 2 * row.limit_seconds
+        limit_seconds = row.limit_seconds
+        for pause in self._pauses_seconds if row.again is Again.ALWAYS else ():
+            try:
+                return await send(limit_seconds=limit_seconds)
+            except (ProcessUnreachableError, CallAbandonedError):
+                wait_seconds = jittered(pause)
+                limit_seconds = min(row.limit_seconds, ends_at - time.monotonic() - wait_seconds)
+                if limit_seconds <= 0:
+                    raise
+                await asyncio.sleep(wait_seconds)
+        return await send(limit_seconds=limit_seconds)
 
     def _ready(self, answer: Fields) -> Fields:
         if answer.text("status", "OK") != "OK":

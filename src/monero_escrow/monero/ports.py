@@ -239,7 +239,18 @@ class WalletRpc(Protocol):
     def url(self) -> str: ...
     @property
     def abandoned(self) -> bool:
-        """True once a call was given up on: it may still run, so the process must not serve another wallet."""
+        """True once a call was given up on that could do harm later: the process must not serve another wallet.
+
+        Which calls could is in `calls.py` (`rests`).
+        """
+        ...
+
+    @property
+    def abandoned_marks(self) -> frozenset[str]:
+        """The marks of the very instance that got the calls that were given up on, where that is certain.
+
+        It is certain when the marks were read last over the connection those calls went over; else this is empty.
+        """
         ...
 
     def forget_abandoned(self) -> None:
@@ -247,6 +258,18 @@ class WalletRpc(Protocol):
         ...
 
     async def get_version(self) -> RpcVersion: ...
+    async def instance_marks(self) -> frozenset[str]:
+        """The marks that were put on this instance of the process. They live exactly as long as it does."""
+        ...
+
+    async def mark_instance(self, mark: str) -> None:
+        """Put a mark on this instance of the process: "escrow." and twelve hex digits, no secret.
+
+        It is a log category under which nothing is logged (`set_log_categories`). `set_log_level` takes it away, as
+        does anybody who sets the categories anew. `DeniedError` from a process started with --restricted-rpc.
+        """
+        ...
+
     async def create_wallet(self, filename: str, password: str) -> None:
         """Make a wallet with a fresh seed, open it and write it; `WalletExistsError` when the file is there."""
         ...

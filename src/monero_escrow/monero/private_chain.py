@@ -1,28 +1,30 @@
 """A Monero chain of one's own: a regtest monerod, wallet-rpc processes on demand, and persons with plain wallets.
 
 For the demo, the tests and the bench. Coins on it are worthless and its blocks are mined at will. Addresses carry
-mainnet's prefixes. Leaving the context manager ends every process it started, whatever happened inside.
+mainnet's prefixes. Leaving the context manager ends every process it started, whatever happened inside; with a
+supervisor, that one starts them, starts them again when they die, and ends them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from monero_escrow.core.address import Network
 from monero_escrow.monero.daemon import DaemonClient
-from monero_escrow.monero.errors import WalletExistsError
-from monero_escrow.monero.ports import WalletTransfer
-from monero_escrow.monero.processes import ChildProcess, start_monerod_regtest, start_wallet_rpc
+from monero_escrow.monero.person import Person, PlainWallet, until_relayed
+from monero_escrow.monero.processes import ChildProcess, lasting_port, start_monerod_regtest, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.rpc import Credentials
-from monero_escrow.monero.waiting import until
+from monero_escrow.monero.supervision import Start, Supervisor
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
+
+__all__ = ["Person", "PrivateChain", "Progress", "until_relayed"]
 
 # Told what is being done, and how far it is, about once a second.
 Progress = Callable[[str], None]
@@ -32,60 +34,16 @@ COINS_LOCK_BLOCKS: Final = 10
 # A ring hides among 16 outputs, and those of the first blocks unlock after 60: 77 blocks are the least that is enough.
 SPENDABLE_CHAIN_BLOCKS: Final = 80
 _BLOCKS_A_CALL: Final = 10
-_RELAY_LIMIT_SECONDS: Final = 60.0
-_PERSON_PASSWORD: Final = "a person on a private chain"  # noqa: S105 - protects worthless coins
 
 
 def _say_nothing(_what: str) -> None:
     return
 
 
-async def until_relayed(daemon: DaemonClient) -> None:
-    """Wait, milliseconds as a rule, until the next block will take in all that is in the pool."""
-
-    async def all_passed_on() -> bool:
-        return not await daemon.unrelayed_txids()
-
-    await until(all_passed_on, limit_seconds=_RELAY_LIMIT_SECONDS, poll_seconds=0.01)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody with a plain wallet: a miner, a buyer who pays a deposit, a vendor who is paid."""
-
-    name: str
-    address: str
-    wallet: WalletRpcClient
-    process: ChildProcess
-    daemon: DaemonClient
-
-    async def pay(self, destinations: Sequence[tuple[str, int]], *, priority: int = 1) -> str:
-        """Pay each (address, piconero) at once; answers the txid. Everyone sees it in the pool, where it awaits a
-        block.
-        """
-        await self.wallet.refresh()
-        txid, _fee_piconero = await self.wallet.transfer_now(destinations, priority=priority)
-        await until_relayed(self.daemon)
-        return txid
-
-    async def balance_piconero(self) -> int:
-        """Everything the wallet owns, locked coins included."""
-        await self.wallet.refresh()
-        return (await self.wallet.get_balance()).balance_piconero
-
-    async def unlocked_piconero(self) -> int:
-        """What the wallet could spend now."""
-        await self.wallet.refresh()
-        return (await self.wallet.get_balance()).unlocked_piconero
-
-    async def received(self) -> list[WalletTransfer]:
-        """The incoming transactions that are mined, as this person's own wallet reads them from the chain."""
-        await self.wallet.refresh()
-        return await self.wallet.get_transfers()
-
-
 class PrivateChain:
-    """The chain and all its processes. `keep_chain` lets the blocks in `folder` outlive them."""
+    """The chain and all its processes. `keep_chain` lets the blocks in `folder` outlive them, and a `supervisor` the
+    processes their deaths.
+    """
 
     def __init__(
         self,
@@ -94,10 +52,12 @@ class PrivateChain:
         *,
         keep_chain: bool = False,
         on_progress: Progress = _say_nothing,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.programs = programs
         self.folder = folder
-        self._keep_chain = keep_chain
+        self._keep_chain = keep_chain or supervisor is not None
+        self._supervisor = supervisor
         self._on_progress = on_progress
         self._open = contextlib.AsyncExitStack()
         self._daemon: DaemonClient | None = None
@@ -124,11 +84,16 @@ class PrivateChain:
         return self._miner
 
     async def __aenter__(self) -> PrivateChain:
+        start = partial(
+            start_monerod_regtest,
+            self.programs,
+            self.folder / "daemon",
+            keep_chain=self._keep_chain,
+            port=lasting_port(),
+        )
         try:
             self._on_progress("starting a private chain")
-            self._monerod = await self._open.enter_async_context(
-                await start_monerod_regtest(self.programs, self.folder / "daemon", keep_chain=self._keep_chain)
-            )
+            self._monerod = await self._running("monerod", start)
             self._daemon = DaemonClient(self._monerod.url)
             self._open.push_async_callback(self._daemon.aclose)
             self._miner = await self.person("miner")
@@ -142,40 +107,51 @@ class PrivateChain:
     ) -> None:
         await self._open.aclose()
 
+    async def _running(self, name: str, start: Start) -> ChildProcess:
+        """Started, and ended with the chain or by the supervisor."""
+        if self._supervisor is not None:
+            return await self._supervisor.keep(name, start)
+        return await self._open.enter_async_context(await start())
+
     async def wallet_rpc(
         self,
         name: str,
         *,
+        called: str | None = None,
         wallet_dir: Path | None = None,
         port: int | None = None,
         credentials: Credentials | None = None,
     ) -> tuple[ChildProcess, WalletRpcClient]:
-        """A further wallet-rpc process on this chain with nothing open, and a client of it."""
-        process = await self._open.enter_async_context(
-            await start_wallet_rpc(
-                self.programs,
-                self.folder / name,
-                network=Network.REGTEST,
-                daemon_url=self.monerod.url,
-                name=name,
-                wallet_dir=wallet_dir,
-                port=port,
-                credentials=credentials,
-            )
-        )
+        """A further wallet-rpc process on this chain with nothing open, and a client of it. `name` is its folder's,
+        `called` what people are told.
+        """
+        process = await self._wallet_process(name, called or name, wallet_dir, port, credentials)
         client = WalletRpcClient(process.url, credentials=credentials)
         self._open.push_async_callback(client.aclose)
         return process, client
 
+    async def _wallet_process(
+        self, name: str, called: str, wallet_dir: Path | None, port: int | None, credentials: Credentials | None
+    ) -> ChildProcess:
+        start = partial(
+            start_wallet_rpc,
+            self.programs,
+            self.folder / name,
+            network=Network.REGTEST,
+            daemon_url=self.monerod.url,
+            name=name,
+            wallet_dir=wallet_dir,
+            port=lasting_port() if port is None else port,
+            credentials=credentials,
+        )
+        return await self._running(called, start)
+
     async def person(self, name: str) -> Person:
         """Somebody new with an empty wallet; on a kept chain, the one of that name from before."""
-        process, wallet = await self.wallet_rpc(f"person-{name}")
-        await wallet.auto_refresh(False)
-        try:
-            await wallet.create_wallet(name, _PERSON_PASSWORD)
-        except WalletExistsError:
-            await wallet.open_wallet(name, _PERSON_PASSWORD)
-        return Person(name, await wallet.get_address(), wallet, process, self.daemon)
+        process = await self._wallet_process(f"person-{name}", f"the {name}'s wallet", None, None, None)
+        wallet = PlainWallet(process.url)
+        self._open.push_async_callback(wallet.aclose)
+        return await Person.arrives(name, wallet, process, self.daemon)
 
     async def mine(self, blocks: int) -> None:
         """Mine to the miner, about 0.1 s a block. The first block takes in what waits in the pool."""

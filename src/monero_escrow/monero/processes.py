@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import ssl
@@ -31,6 +32,7 @@ from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
 LOOPBACK: Final = "127.0.0.1"
 START_LIMIT_SECONDS: Final = 60.0
+_LASTING_PORTS: Final = range(18_400, 32_000)
 _LOG_FLAGS: Final = ("--log-level", "0", "--max-log-file-size", "10485760", "--max-log-files", "3")
 _NETWORK_FLAGS: Final[dict[Network, tuple[str, ...]]] = {
     Network.MAINNET: (),
@@ -66,6 +68,14 @@ class ChildProcess:
     @property
     def running(self) -> bool:
         return self._process.returncode is None
+
+    async def ended(self) -> int:
+        """Return when it has ended, however that came about: its exit code, or minus the signal that ended it."""
+        return await self._process.wait()
+
+    def adopt(self, started_again: ChildProcess) -> None:
+        """Go on as the same program started again, at the same URL: whoever holds on to this one notices nothing."""
+        self._process = started_again._process
 
     async def stop(self, *, grace_seconds: float = 8.0) -> None:
         """SIGTERM, wait, and SIGKILL when the grace is over. A wallet-rpc told to end writes its open wallet first."""
@@ -103,13 +113,18 @@ class ChildProcess:
 
 
 async def start_monerod_regtest(
-    programs: MoneroPrograms, folder: Path, *, keep_chain: bool = False, extra_flags: Sequence[str] = ()
+    programs: MoneroPrograms,
+    folder: Path,
+    *,
+    keep_chain: bool = False,
+    port: int | None = None,
+    extra_flags: Sequence[str] = (),
 ) -> ChildProcess:
-    """A private chain: offline, difficulty 1, only on loopback, on free ports. Its blocks stay in `folder` with
-    `keep_chain`.
+    """A private chain: offline, difficulty 1, only on loopback, on free ports unless `port` is given for its RPC. Its
+    blocks stay in `folder` with `keep_chain`, also after a kill.
     """
     _make_folders(folder)
-    port = free_port()
+    port = free_port() if port is None else _still_free(port)
     arguments = [
         *("--regtest", "--offline", "--fixed-difficulty", "1", "--non-interactive"),
         *("--data-dir", str(folder / "chain"), *(("--keep-fakechain",) if keep_chain else ())),
@@ -119,7 +134,7 @@ async def start_monerod_regtest(
         *extra_flags,
     ]
     child = await _started("monerod", programs.monerod, arguments, folder / "monerod.log", f"http://{LOOPBACK}:{port}")
-    client = DaemonClient(child.url)
+    client = DaemonClient(child.url, pauses_seconds=())
     await _until_it_answers(child, client.get_info, client.aclose)
     return child
 
@@ -169,6 +184,18 @@ def free_port() -> int:
         return port
 
 
+def lasting_port() -> int:
+    """A free loopback port for a program that may have to be started again on it.
+
+    It lies below those the kernel hands out by itself, so that nobody's outgoing connection, and not even a client
+    that tries to reach the very port, takes it while the program is away.
+    """
+    while True:
+        port = _LASTING_PORTS.start + secrets.randbelow(len(_LASTING_PORTS))
+        with contextlib.suppress(ProgramFailedError):
+            return _still_free(port)
+
+
 def _still_free(port: int) -> int:
     """Refuse a port that is taken: the program would end, and whoever listens there would be taken for it."""
     with socket.socket() as probe:
@@ -211,7 +238,7 @@ async def _started(name: str, program: Path, arguments: Sequence[str], log_file:
     setpriv = shutil.which("setpriv")
     # KILL, not TERM: wallet-rpc's handler can wait for ever for a lock that the thread it interrupted holds.
     watched = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-    with log_file.with_suffix(".out").open("wb") as output:
+    with log_file.with_suffix(".out").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *watched,
             str(program),

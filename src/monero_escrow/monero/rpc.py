@@ -89,8 +89,11 @@ def checked_url(url: str) -> str:
 class RpcConnection:
     """One connection to one program. `url` is http(s)://host:port; `tls` is for https.
 
-    `abandoned` becomes True with the first call that was sent and given up on, by time-out, cancellation or a lost
-    connection, and stays so: that call may still run.
+    A call that was sent and given up on, by time-out, cancellation or a lost connection, may still run. Unless that
+    would do no harm (`rests=False`), `abandoned` is True from then on, until `forget_abandoned`.
+
+    Connections are numbered: what was found out over one holds as long as the calls go over the same one, and whoever
+    listens at the URL may be another process when the next is made.
     """
 
     def __init__(
@@ -103,7 +106,8 @@ class RpcConnection:
         longest_answer_bytes: int = LONGEST_ANSWER_BYTES,
     ) -> None:
         self.url = checked_url(url)
-        self.abandoned = False
+        self.connection = 0
+        self.abandoned_over: frozenset[int] = frozenset()
         self._credentials = credentials
         self._tls = tls
         self._on_call = on_call
@@ -115,18 +119,29 @@ class RpcConnection:
     def __repr__(self) -> str:
         return f"RpcConnection({self.url!r})"
 
-    async def call(self, method: str, params: Mapping[str, object] | None = None, *, limit_seconds: float) -> Fields:
+    @property
+    def abandoned(self) -> bool:
+        """Whether a call that was given up on may still run, and would do harm."""
+        return bool(self.abandoned_over)
+
+    def forget_abandoned(self) -> None:
+        """No call that was given up on can run any more."""
+        self.abandoned_over = frozenset()
+
+    async def call(
+        self, method: str, params: Mapping[str, object] | None = None, *, limit_seconds: float, rests: bool = True
+    ) -> Fields:
         """One JSON-RPC call; answers its result. Waiting for the call before does not count towards the limit."""
         async with self._turn:
             self._calls += 1
             call_id = str(self._calls)
             body = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": dict(params or {})}
-            return await self._measured(method, "/json_rpc", body, call_id, limit_seconds)
+            return await self._measured(method, "/json_rpc", body, call_id, limit_seconds, rests)
 
     async def post(self, path: str, params: Mapping[str, object], *, limit_seconds: float) -> Fields:
         """One call of a daemon's plain JSON endpoints, such as `/get_transactions`."""
         async with self._turn:
-            return await self._measured(path.lstrip("/"), path, dict(params), None, limit_seconds)
+            return await self._measured(path.lstrip("/"), path, dict(params), None, limit_seconds, True)
 
     async def aclose(self) -> None:
         """Close the connection. A later call opens another."""
@@ -135,12 +150,18 @@ class RpcConnection:
             await session.close()
 
     async def _measured(
-        self, method: str, path: str, body: Mapping[str, object], call_id: str | None, limit_seconds: float
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object],
+        call_id: str | None,
+        limit_seconds: float,
+        rests: bool,
     ) -> Fields:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            content = await self._exchange(method, path, body, limit_seconds)
+            content = await self._exchange(method, path, body, limit_seconds, rests)
             answer = self._decoded(method, content)
             fields = answer if call_id is None else self._result(method, answer, call_id)
             outcome = "ok"
@@ -152,7 +173,9 @@ class RpcConnection:
                 self._on_call(method, time.monotonic() - started, outcome)
         return fields
 
-    async def _exchange(self, method: str, path: str, body: Mapping[str, object], limit_seconds: float) -> bytes:
+    async def _exchange(
+        self, method: str, path: str, body: Mapping[str, object], limit_seconds: float, rests: bool
+    ) -> bytes:
         """Send one request and read its whole answer; whatever goes wrong becomes one of our errors, with no cause."""
         state = SimpleNamespace(sent=False)
         try:
@@ -168,7 +191,8 @@ class RpcConnection:
                     raise NotMoneroError(self.url, method, f"HTTP status {answer.status}")
                 return await self._content(method, answer)
         except asyncio.CancelledError:
-            self.abandoned = self.abandoned or state.sent
+            if state.sent:
+                self._abandon(rests)
             raise
         except (ssl.SSLError, aiohttp.ClientSSLError):
             raise AuthenticationRefusedError(
@@ -177,12 +201,16 @@ class RpcConnection:
         except (aiohttp.InvalidURL, aiohttp.ClientResponseError):
             raise NotMoneroError(self.url, method, "the answer is not HTTP as Monero speaks it") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._no_answer(method, error, sent=state.sent, limit_seconds=limit_seconds) from None
+            if not state.sent:
+                raise ProcessUnreachableError(self.url, method, "no connection could be made") from None
+            self._abandon(rests)
+            raise self._no_answer(method, error, limit_seconds) from None
 
-    def _no_answer(self, method: str, error: Exception, *, sent: bool, limit_seconds: float) -> TransportError:
-        if not sent:
-            return ProcessUnreachableError(self.url, method, "no connection could be made")
-        self.abandoned = True
+    def _abandon(self, rests: bool) -> None:
+        if rests:
+            self.abandoned_over |= {self.connection}
+
+    def _no_answer(self, method: str, error: Exception, limit_seconds: float) -> CallAbandonedError:
         if isinstance(error, TimeoutError):
             return CallAbandonedError(self.url, method, f"no answer within {limit_seconds:g} seconds")
         return CallAbandonedError(self.url, method, "the connection broke before the answer")
@@ -217,6 +245,7 @@ class RpcConnection:
         if self._session is None:
             digest = self._credentials and DigestAuthMiddleware(self._credentials.user, self._credentials.password)
             watch = aiohttp.TraceConfig()
+            watch.on_connection_create_end.append(self._note_connection)
             watch.on_request_headers_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -230,6 +259,9 @@ class RpcConnection:
                 auto_decompress=False,
             )
         return self._session
+
+    async def _note_connection(self, *_: object) -> None:
+        self.connection += 1
 
 
 async def _note_sent(_session: object, context: SimpleNamespace, _params: object) -> None:

@@ -1,7 +1,8 @@
 """The typed client of one `monero-wallet-rpc` process: the `WalletRpc` port over the wire.
 
 It adds to the port only what a plain wallet of a paying person needs (`transfer_now` and two kinds of address). It
-keeps no state of the wallet, repeats nothing, and never hands out the address `make_multisig` answers with.
+keeps no state of the wallet, repeats nothing (`calls.py` says why), and never hands out the address `make_multisig`
+answers with.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from monero_escrow.core.errors import InvariantError
+from monero_escrow.monero.calls import WALLET_CALLS
 from monero_escrow.monero.errors import InvalidFilenameError, NotMultisigError
 from monero_escrow.monero.fields import Fields
 from monero_escrow.monero.ports import (
@@ -29,33 +32,17 @@ from monero_escrow.monero.ports import (
 )
 from monero_escrow.monero.rpc import CallHook, Credentials, RpcConnection
 
-DEFAULT_LIMIT_SECONDS: Final = 30.0
-# Each is many times what the call takes on an idle machine, because giving up costs more than waiting: an abandoned
-# call still runs, and its process is lost to others meanwhile. A slot's quarantine must be longer than the longest of
-# these.
-TIME_LIMITS_SECONDS: Final[Mapping[str, float]] = {
-    "get_version": 10.0,
-    "create_wallet": 120.0,  # makes RSA-4096 keys: 1-5 s each on an idle core
-    "generate_from_keys": 120.0,
-    "open_wallet": 120.0,
-    "close_wallet": 60.0,  # writes the cache
-    "store": 60.0,
-    "make_multisig": 120.0,  # recomputes 10,000 subaddresses
-    "exchange_multisig_keys": 120.0,
-    "set_subaddress_lookahead": 60.0,
-    "refresh": 900.0,  # a rebuilt wallet scans from its restore height on the process's only thread
-    "import_multisig_info": 300.0,  # rescans for spent outputs
-    "export_multisig_info": 60.0,
-    "transfer": 300.0,  # asks the daemon for decoys, and makes range proofs
-    "sweep_all": 300.0,
-    "describe_transfer": 60.0,
-    "sign_multisig": 120.0,
-    "submit_multisig": 120.0,
-}
+TIME_LIMITS_SECONDS: Final[Mapping[str, float]] = {name: call.limit_seconds for name, call in WALLET_CALLS.items()}
+# A slot's quarantine must be longer than this.
 LONGEST_LIMIT_SECONDS: Final = max(TIME_LIMITS_SECONDS.values())
 
 # A name is ours, never a path. With an empty one `create_wallet` succeeds and makes a wallet that is never written.
 FILENAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+# A mark is a log category that nothing is written under, at the level that lets least through. Without a level the
+# program would read it and the category behind it as one (setCategories in Monero's external/easylogging++).
+MARK: Final = re.compile(r"escrow\.[0-9a-f]{12}")
+_MARKS_IN_CATEGORIES: Final = re.compile(rf"(?:^|,)({MARK.pattern}):FATAL(?=,|$)")
 
 
 class WalletRpcClient:
@@ -72,6 +59,8 @@ class WalletRpcClient:
     ) -> None:
         self._rpc = RpcConnection(url, credentials=credentials, tls=tls, on_call=on_call)
         self._limits = {**TIME_LIMITS_SECONDS, **(time_limits_seconds or {})}
+        self._marks: frozenset[str] = frozenset()
+        self._marks_read_over = 0
 
     def __repr__(self) -> str:
         return f"WalletRpcClient({self.url!r})"
@@ -85,13 +74,18 @@ class WalletRpcClient:
         return self._rpc.abandoned
 
     def forget_abandoned(self) -> None:
-        self._rpc.abandoned = False
+        self._rpc.forget_abandoned()
+
+    @property
+    def abandoned_marks(self) -> frozenset[str]:
+        return self._marks if self._rpc.abandoned_over == {self._marks_read_over} else frozenset()
 
     async def aclose(self) -> None:
         await self._rpc.aclose()
 
     async def _call(self, method: str, params: Mapping[str, object] | None = None) -> Fields:
-        return await self._rpc.call(method, params, limit_seconds=self._limits.get(method, DEFAULT_LIMIT_SECONDS))
+        rests = WALLET_CALLS[method].rests
+        return await self._rpc.call(method, params, limit_seconds=self._limits[method], rests=rests)
 
     # --- the process and its one open wallet ---
 
@@ -99,6 +93,20 @@ class WalletRpcClient:
         answer = await self._call("get_version")
         version = answer.integer("version")
         return RpcVersion(version >> 16, version & 0xFFFF, answer.flag("release", default=False))
+
+    async def instance_marks(self) -> frozenset[str]:
+        return await self._log_categories("+")  # a bare "+" adds nothing and answers the list
+
+    async def mark_instance(self, mark: str) -> None:
+        if not MARK.fullmatch(mark):
+            raise InvariantError("A mark is escrow. and twelve hex digits: anything else could change what is logged.")
+        await self._log_categories(f"+{mark}:FATAL")
+
+    async def _log_categories(self, change: str) -> frozenset[str]:
+        answer = await self._call("set_log_categories", {"categories": change})
+        self._marks = frozenset(_MARKS_IN_CATEGORIES.findall(answer.text("categories")))
+        self._marks_read_over = self._rpc.connection
+        return self._marks
 
     async def create_wallet(self, filename: str, password: str) -> None:
         name = _checked_filename("create_wallet", filename)

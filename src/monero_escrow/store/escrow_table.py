@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, update
 
 from monero_escrow.core.errors import InvariantError, NotFoundError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import FeeBearer, Terms
+from monero_escrow.core.payout_states import UNDER_WAY, PayoutState
 from monero_escrow.store import schema
-from monero_escrow.store.records import EscrowRecord, PayoutState
+from monero_escrow.store.records import EscrowRecord
 
 _t = schema.escrows
 
@@ -76,10 +78,15 @@ class EscrowTable:
             query = query.where(or_(_t.c.created_at < at, and_(_t.c.created_at == at, _t.c.id < escrow_id)))
         return [_record(row) for row in self._connection.execute(query)]
 
-    def due(self, now: float, limit: int, busy: frozenset[str]) -> list[str]:
-        """Ids of escrows that are due and nobody is busy with: set-ups and payouts first, then the longest waiting."""
+    def due(self, now: float, limit: int, busy: frozenset[str], *, horizon_seconds: float = math.inf) -> list[str]:
+        """Ids of escrows that are due and nobody is busy with: set-ups and payouts first, then the longest waiting.
+
+        Nothing is ever due later than `horizon_seconds` from now: what says so was written by a clock that was ahead,
+        and is due at once.
+        """
         mere_look = case((_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), 0), else_=1)
-        query = select(_t.c.id).where(_t.c.due_at <= now, _t.c.id.not_in(busy))
+        is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + horizon_seconds)
+        query = select(_t.c.id).where(is_due, _t.c.id.not_in(busy))
         return list(self._connection.scalars(query.order_by(mere_look, _t.c.due_at).limit(limit)))
 
     def next_due_at(self, busy: frozenset[str]) -> float | None:
@@ -93,8 +100,17 @@ class EscrowTable:
         Whoever is due earlier stays so: in a crowd, the longest waiting comes first.
         """
         payouts = schema.payouts
-        paying = select(payouts.c.escrow_id).where(payouts.c.state != PayoutState.SETTLED)
-        concerned = or_(_t.c.state.in_(states), _t.c.id.in_(paying))
+        paying = select(payouts.c.escrow_id).where(payouts.c.state.in_(UNDER_WAY))
+        self._wake(or_(_t.c.state.in_(states), _t.c.id.in_(paying)), at)
+
+    def wake_not_final(self, at: float) -> None:
+        """Escrows with anything on the chain that is not final are due at `at`: blocks have been replaced."""
+        outputs, payouts = schema.outputs, schema.payouts
+        moving = select(outputs.c.escrow_id).where(outputs.c.final_at.is_(None), outputs.c.payout_id.is_(None))
+        paid = select(payouts.c.escrow_id).where(payouts.c.final_at.is_(None), payouts.c.state != PayoutState.HELD)
+        self._wake(or_(_t.c.id.in_(moving), _t.c.id.in_(paid)), at)
+
+    def _wake(self, concerned: ColumnElement[bool], at: float) -> None:
         watched = and_(concerned, _t.c.deposit_address.is_not(None), _t.c.due_at.is_not(None))
         earlier = case((_t.c.due_at < at, _t.c.due_at), else_=at)
         self._connection.execute(update(_t).where(watched).values(due_at=earlier, wakes=_t.c.wakes + 1))
@@ -156,6 +172,7 @@ def _record(row: Row[Any]) -> EscrowRecord:
         due_at=row.due_at,
         wakes=row.wakes,
         in_pool_piconero=row.in_pool_piconero,
+        funded_piconero=row.funded_piconero,
         failures=row.failures,
         trouble=row.trouble,
         created_at=row.created_at,

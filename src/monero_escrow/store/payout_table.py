@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from monero_escrow.core.deposits import OutputStatus
-from monero_escrow.core.errors import ConflictError, NotFoundError
+from monero_escrow.core.errors import ConflictError, InvariantError, NotFoundError
 from monero_escrow.core.payout import Beneficiary, FeeBearer, PayoutKind, Plan, PlanOutput, Share
+from monero_escrow.core.payout_states import PayoutState, check_move
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
-from monero_escrow.store.records import OutputRecord, PayoutRecord, PayoutState
+from monero_escrow.store.records import OutputRecord, PayoutRecord
 from monero_escrow.store.sealing import Sealer
 
 _TXSET, _SIGNED, _RAW = "txset", "signed transaction", "raw transaction"
@@ -88,6 +89,7 @@ class PayoutTable:
         decided_by: str,
         reason: str | None,
         now: float,
+        further: bool = False,
     ) -> None:
         """A decision. Its anchor can be no other payout's: the database refuses that."""
         self._connection.execute(
@@ -102,6 +104,8 @@ class PayoutTable:
                 decided_by=decided_by,
                 reason=reason,
                 decided_at=now,
+                further=further,
+                failures=0,
             )
         )
 
@@ -118,11 +122,47 @@ class PayoutTable:
             raise NotFoundError("There is no such payout.")
         return _payout(row)
 
-    def change(self, payout_id: str, **values: Any) -> None:
-        """New state, txid, fee or times of a payout."""
+    def move(self, payout: PayoutRecord, state: PayoutState, *, trouble: str | None = None, **values: Any) -> None:
+        """Take a payout to another state, with what changes with it; its failures are forgotten.
+
+        Raises InvariantError for a move that core/payout_states.py does not have, or when the payout has been moved
+        since it was read.
+        """
+        check_move(payout.state, state)
+        t = schema.payouts
+        where = (t.c.id == payout.id, t.c.state == payout.state)
+        moved = self._connection.execute(
+            update(t).where(*where).values(state=state, trouble=trouble, failures=0, **values)
+        )
+        if moved.rowcount != 1:
+            raise InvariantError("The payout was moved by somebody else.")
+
+    def call_off(self, payout: PayoutRecord, now: float) -> None:
+        """Give a held payout up for good, and its outputs and anchor back to whatever is decided next."""
+        self.move(payout, PayoutState.CALLED_OFF, anchor_public_key=f"called off: {payout.id}", final_at=now)
+        outputs = schema.outputs
+        given_back = update(outputs).where(outputs.c.payout_id == payout.id).values(payout_id=None)
+        self._connection.execute(given_back)
+
+    def count_failure(self, payout_id: str) -> None:
+        """One more failure in a row in the state the payout is in."""
+        t = schema.payouts
+        self._connection.execute(update(t).where(t.c.id == payout_id).values(failures=t.c.failures + 1))
+
+    def seen_mined(self, payout_id: str, height: int | None) -> None:
+        """In which block its transaction is now; None: in none."""
+        self._change(payout_id, mined_height=height)
+
+    def final(self, payout_id: str, now: float) -> None:
+        """Nobody expects a reorganisation that reaches it any more."""
+        self._change(payout_id, final_at=now)
+
+    def _change(self, payout_id: str, **values: Any) -> None:
         self._connection.execute(update(schema.payouts).where(schema.payouts.c.id == payout_id).values(**values))
 
-    def add_proposal(self, payout_id: str, txset: str, fee_piconero: int, now: float) -> int:
+    def add_proposal(
+        self, payout_id: str, txset: str, fee_piconero: int, now: float, *, shared_fee_piconero: int | None = None
+    ) -> int:
         """Keep an unsigned set before anything is signed; its number within the payout."""
         t = schema.proposals
         last = self._connection.scalar(select(func.max(t.c.number)).where(t.c.payout_id == payout_id))
@@ -130,7 +170,12 @@ class PayoutTable:
         sealed = self._sealer.seal(_TXSET, f"{payout_id}/{number}", txset)
         self._connection.execute(
             insert(t).values(
-                payout_id=payout_id, number=number, fee_piconero=fee_piconero, txset_sealed=sealed, proposed_at=now
+                payout_id=payout_id,
+                number=number,
+                fee_piconero=fee_piconero,
+                shared_fee_piconero=shared_fee_piconero,
+                txset_sealed=sealed,
+                proposed_at=now,
             )
         )
         return number
@@ -148,6 +193,14 @@ class PayoutTable:
         where = (t.c.payout_id == payout_id, t.c.txid.is_not(None))
         return list(self._connection.scalars(select(t.c.txid).where(*where).order_by(t.c.number)))
 
+    def fees_of(self, payout_id: str, txid: str) -> tuple[int, int | None]:
+        """Fee, and the fee that was divided among the shares, of a signed transaction. Raises NotFoundError."""
+        t = schema.proposals
+        row = self._connection.execute(select(t).where(t.c.payout_id == payout_id, t.c.txid == txid)).first()
+        if row is None:
+            raise NotFoundError("There is no signed transaction with this id.")
+        return row.fee_piconero, row.shared_fee_piconero
+
     def signed(self, payout_id: str, txid: str) -> str:
         """The signed blob of a txid. Raises NotFoundError."""
         t = schema.proposals
@@ -158,16 +211,14 @@ class PayoutTable:
 
     def keep_raw(self, payout_id: str, raw_hex: str) -> None:
         """Keep the transaction as the network has it."""
-        self.change(payout_id, raw_transaction_sealed=self._sealer.seal(_RAW, payout_id, raw_hex))
+        self._change(payout_id, raw_transaction_sealed=self._sealer.seal(_RAW, payout_id, raw_hex))
 
-    def raw(self, payout_id: str) -> str:
-        """The transaction as the network had it. Raises NotFoundError before it was broadcast."""
+    def raw(self, payout_id: str) -> str | None:
+        """The transaction as the network had it; None before it was broadcast."""
         sealed = self._connection.scalar(
             select(schema.payouts.c.raw_transaction_sealed).where(schema.payouts.c.id == payout_id)
         )
-        if sealed is None:
-            raise NotFoundError("The transaction was not kept, for it never was broadcast.")
-        return self._sealer.open(_RAW, payout_id, sealed)
+        return None if sealed is None else self._sealer.open(_RAW, payout_id, sealed)
 
 
 def _output(row: Row[Any]) -> OutputRecord:
@@ -191,6 +242,9 @@ def _payout(row: Row[Any]) -> PayoutRecord:
         decided_at=row.decided_at,
         broadcast_at=row.broadcast_at,
         settled_at=row.settled_at,
+        further=row.further,
+        failures=row.failures,
+        final_at=row.final_at,
     )
 
 

@@ -15,6 +15,7 @@ from monero_escrow.core.errors import InvariantError
 from monero_escrow.core.key_exchange import KeyExchange
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Plan, Terms
+from monero_escrow.core.payout_states import PayoutState as PayoutState
 from monero_escrow.core.roles import Role
 
 
@@ -26,26 +27,13 @@ def required(value: str | None, otherwise: str) -> str:
 
 
 class TrioState(StrEnum):
-    """Where the set-up of a trio is."""
+    """Where the set-up of a trio is. The values are stored: never rename one."""
 
     MAKING = "making"
     READY = "ready"
     ABANDONED = "abandoned"
-
-
-class PayoutState(StrEnum):
-    """How far a payout is. The values are stored: never rename one."""
-
-    DECIDED = "decided"
-    """The plan is fixed and its outputs belong to it."""
-    SIGNED = "signed"
-    """A judged, fully signed transaction and its txid are durable. It may have been submitted."""
-    BROADCAST = "broadcast"
-    """The network has it; the raw transaction is kept."""
-    SETTLED = "settled"
-    """Mined, deep enough."""
-    HELD = "held"
-    """Stopped for a person; `trouble` says why."""
+    QUARANTINED = "quarantined"
+    """From a restored backup: what the original did with it nobody knows. Kept for its keys, never handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +57,7 @@ class EscrowRecord:
     updated_at: float
     in_pool_piconero: int = 0
     wakes: int = 0
+    funded_piconero: int | None = None
 
     @property
     def finished_trio_id(self) -> str:
@@ -120,6 +109,7 @@ class OutputRecord:
     key_image: str | None
     payout_id: str | None
     seen_at: float
+    final_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +131,9 @@ class PayoutRecord:
     decided_at: float
     broadcast_at: float | None
     settled_at: float | None
+    further: bool = False
+    failures: int = 0
+    final_at: float | None = None
 
     @property
     def signed_txid(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -83,6 +85,7 @@ escrows = Table(
         "wakes", BigInteger, nullable=False, default=0, comment="grows when it is woken or moved: a look is overtaken"
     ),
     Column("in_pool_piconero", BigInteger, nullable=False, default=0, comment="on its way to the address, in no block"),
+    Column("funded_piconero", BigInteger, comment="what counted when it became funded; less, and it is taken back"),
     Column("failures", Integer, nullable=False, default=0, comment="in a row, since the last step that worked"),
     Column("trouble", String(1000), comment="why the last step did not work, for people"),
     Column("node_id", String(64), comment="who works on it"),
@@ -147,6 +150,7 @@ outputs = Table(
     Column("key_image", String(64), unique=True),
     Column("payout_id", String(32), ForeignKey("payouts.id"), index=True, comment="the one decision it belongs to"),
     Column("seen_at", Float, nullable=False),
+    Column("final_at", Float, comment="when it was seen deeper than any reorganisation is expected to reach"),
 )
 
 payouts = Table(
@@ -166,10 +170,13 @@ payouts = Table(
     Column("txid", String(64)),
     Column("raw_transaction_sealed", LargeBinary, comment="as broadcast; rebroadcast needs no wallet"),
     Column("mined_height", BigInteger),
+    Column("further", Boolean, nullable=False, server_default=false(), comment="of coins that came to a closed escrow"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="that count, in a row, in this state"),
     Column("trouble", String(1000)),
     Column("decided_at", Float, nullable=False),
     Column("broadcast_at", Float),
     Column("settled_at", Float),
+    Column("final_at", Float, comment="when it was seen deeper than any reorganisation is expected to reach"),
     UniqueConstraint("escrow_id", "number"),
 )
 
@@ -179,6 +186,7 @@ proposals = Table(
     Column("payout_id", String(32), ForeignKey("payouts.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("fee_piconero", BigInteger, nullable=False),
+    Column("shared_fee_piconero", BigInteger, comment="the fee that was divided among the shares"),
     Column("txset_sealed", LargeBinary, nullable=False),
     Column("signed_sealed", LargeBinary, comment="every signed blob is kept"),
     Column("txid", String(64), index=True),

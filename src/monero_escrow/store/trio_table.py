@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from monero_escrow.core.address import Network, parse_address
-from monero_escrow.core.errors import NotFoundError
+from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.core.key_exchange import KeyExchange, Round
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
@@ -96,6 +96,53 @@ class TrioTable:
         )
         for trio_id in self._connection.scalars(unfinished).all():
             self.abandon(trio_id, trouble, now)
+
+    def quarantine_unclaimed(self, trouble: str) -> int:
+        """In a restored backup: trios of which nobody knows what the original did with them. How many there are.
+
+        Stock may have been claimed there, and a set-up that was under way may have ended with an address that was
+        shown. What an escrow's own row names is known, and stays.
+        """
+        t, e = schema.trios, schema.escrows
+        named = select(e.c.trio_id).where(e.c.trio_id.is_not(None))
+        stock = and_(t.c.state == TrioState.READY, t.c.escrow_id.is_(None), t.c.id.not_in(named))
+        unclaimed = or_(t.c.state == TrioState.MAKING, stock)
+        values = {"state": TrioState.QUARANTINED, "trouble": trouble}
+        return self._connection.execute(update(t).where(unclaimed).values(**values)).rowcount
+
+    def quarantine(self, trio_id: str, trouble: str) -> None:
+        """Keep this trio for its keys, and hand it out to nobody."""
+        values = {"state": TrioState.QUARANTINED, "trouble": trouble}
+        self._connection.execute(update(schema.trios).where(schema.trios.c.id == trio_id).values(**values))
+
+    def bring_back(self, trio: TrioRecord, view_key: str, network: Network, now: float) -> None:
+        """A finished trio that was kept elsewhere, whole; or what is missing of it here.
+
+        Raises ConflictError when another trio has its id or its address.
+        """
+        known = self._connection.execute(select(schema.trios).where(schema.trios.c.id == trio.id)).one_or_none()
+        if known is None:
+            self.add(trio.id, trio.escrow_id, trio.restore_height, now)
+            self.add_hosted(trio.participants.values(), now)
+        elif known.escrow_id != trio.escrow_id or self._participants(trio.id) != dict(trio.participants):
+            raise ConflictError("The database has another trio of the same id.")
+        address = trio.finished_address
+        other = select(schema.trios.c.id).where(schema.trios.c.address == address, schema.trios.c.id != trio.id)
+        if self._connection.execute(other).first() is not None:
+            raise ConflictError("The database has another trio with the same address.")
+        stored = self._exchange(trio.id, None).messages
+        for (made, role), message in trio.exchange.messages.items():
+            if (made, role) not in stored:
+                self.add_messages(trio.id, made, {role: message}, now)
+        self.finish(trio.id, address, view_key, network, now)
+        self._connection.execute(update(schema.trios).where(schema.trios.c.id == trio.id).values(trouble=None))
+
+    def find(self, trio_id: str) -> TrioRecord | None:
+        """The trio with its secrets opened, if there is one. Raises SealBrokenError."""
+        try:
+            return self.get(trio_id)
+        except NotFoundError:
+            return None
 
     def get(self, trio_id: str) -> TrioRecord:
         """The trio with its secrets opened. Raises NotFoundError, SealBrokenError."""

@@ -13,8 +13,9 @@ from typing import Final
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.errors import NotFoundError
 from monero_escrow.core.life_cycle import CLOSED_STATES, TRANSITIONS, Caller, Event, State, Transition
+from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.views import EscrowView
-from monero_escrow.store.records import EscrowRecord, PayoutState, Scope
+from monero_escrow.store.records import EscrowRecord, Scope
 from monero_escrow.store.store import Transaction
 
 _SCOPE_OF: Final = {Caller.SHOP: Scope.SHOP, Caller.ARBITER: Scope.ARBITER}
@@ -38,7 +39,8 @@ def scopes_of(event: Event) -> frozenset[Scope]:
 
 def _reachable_from(state: State) -> frozenset[State]:
     found = {state}
-    while more := {row.next_state for row in TRANSITIONS if row.state in found} - found:
+    rows = [row for row in TRANSITIONS if row.event is not Event.PAYOUT_CALLED_OFF]  # never that of a ruling
+    while more := {row.next_state for row in rows if row.state in found} - found:
         found |= more
     return frozenset(found)
 
@@ -99,12 +101,14 @@ def _holds(row: Transition, view: EscrowView) -> bool:
             return undecided.counted_piconero > 0 and undecided.pending_piconero == 0
         case Event.RELEASE if row.state is State.FUNDED:
             return undecided.complete or undecided.pending_piconero == 0
+        case Event.RULING:
+            return undecided.complete or undecided.pending_piconero == 0
         case Event.CANCEL:
             return undecided.counted_piconero == undecided.pending_piconero == 0
         case Event.RELEASE | Event.REFUND if row.state in CLOSED_STATES:
-            settled = all(payout.state is PayoutState.SETTLED for payout in view.payouts)
+            done = all(payout.state in DONE for payout in view.payouts)
             spendable = (OutputStatus.COUNTED, OutputStatus.RETURNABLE)
-            return settled and any(output.payout_id is None and output.status in spendable for output in view.outputs)
+            return done and any(output.payout_id is None and output.status in spendable for output in view.outputs)
         case Event.REFUND if row.state is not State.FUNDED:
             return undecided.counted_piconero > 0 and undecided.pending_piconero == 0
         case _:

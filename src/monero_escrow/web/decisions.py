@@ -21,6 +21,7 @@ from monero_escrow.escrows import decide
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.views import escrow_view
+from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.store import Transaction
 from monero_escrow.web.access import find_escrow, path_of
 from monero_escrow.web.auth import ArbiterCaller, Caller, ShopCaller
@@ -47,15 +48,26 @@ class Deciding:
     ] = None
 
     async def take(self, caller: Caller, event: Event, body: BaseModel | None, make: MakeDecision) -> JSONResponse:
-        """Carry the decision out once, and answer with the escrow as it is then."""
+        """Carry out a decision that the escrow's state must allow."""
+        return await self.carry_out(caller, path_of(event), body, make, lambda escrow: transition(escrow.state, event))
+
+    async def carry_out(
+        self,
+        caller: Caller,
+        path: str,
+        body: BaseModel | None,
+        make: MakeDecision,
+        check: Callable[[EscrowRecord], object],
+    ) -> JSONResponse:
+        """Carry a decision out once, and answer with the escrow as it is then. `check` raises what forbids it."""
         ctx, escrow_id, scope = self.conductor.ctx, self.escrow_id, caller.scope
         sent = {} if body is None else body.model_dump(mode="json")
-        repeatable = Repeatable.of(caller.id, self.idempotency_key, "POST", f"{escrow_id}/{path_of(event)}", sent)
+        repeatable = Repeatable.of(caller.id, self.idempotency_key, "POST", f"{escrow_id}/{path}", sent)
 
         def look(tx: Transaction) -> dict[str, Any] | None:
             recorded = repeatable.recorded_answer(tx)
             if recorded is None:
-                transition(find_escrow(tx, escrow_id, scope, caller.shop_id).state, event)
+                check(find_escrow(tx, escrow_id, scope, caller.shop_id))
             return recorded
 
         def act(tx: Transaction) -> tuple[dict[str, Any], bool]:
@@ -84,7 +96,7 @@ def _answer(escrow: dict[str, Any], *, replayed: bool) -> JSONResponse:
 
 TheDecision = Annotated[Deciding, Depends()]
 
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Decided. The escrow as it is now.",
         "headers": {
@@ -96,7 +108,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def _action(event: Event, summary: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return router.post(f"/{path_of(event)}", summary=summary, response_model=Escrow, responses=_ANSWERS)
+    return router.post(f"/{path_of(event)}", summary=summary, response_model=Escrow, responses=ANSWERS)
 
 
 @_action(Event.RELEASE, "Pay the vendor")

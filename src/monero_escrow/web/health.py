@@ -53,7 +53,7 @@ async def health(_: OperatorCaller, conductor: TheConductor) -> Health:
 
 def _roles_without_slots(pool: SlotPool) -> Iterator[str]:
     for role in ROLES:
-        if all(slot.sick is not None for slot in pool.slots if slot.role is role):
+        if not pool.has_usable_slot(role):
             yield f"No usable wallet-rpc process serves the {role}s: no escrow can be set up."
 
 

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
+from monero_escrow.monero.calls import WALLET_CALLS
 from monero_escrow.monero.errors import CallAbandonedError, MoneroRpcError, ProcessUnreachableError
 from monero_escrow.monero.fake.alarms import NotModelledError
 from monero_escrow.monero.fake.faults import Fault, FaultPlan, Moment, Phase
@@ -21,7 +22,10 @@ T = TypeVar("T")
 
 
 class FakeProcess:
-    """What lives and dies apart from the calls. `abandoned` is the client's mark, as on the real one."""
+    """What lives and dies apart from the calls, and what its client knows: `abandoned` and `abandoned_marks`.
+
+    A life of the process stands for a connection to it: the next life is reached over another one.
+    """
 
     def __init__(self, url: str, disk: FakeDisk, faults: FaultPlan) -> None:
         self.disk = disk
@@ -31,6 +35,10 @@ class FakeProcess:
         self._faults = faults
         self._open: OpenWallet | None = None
         self._life = 0
+        self._marks: frozenset[str] = frozenset()
+        self._marks_read: frozenset[str] = frozenset()
+        self._marks_read_in = 0
+        self._abandoned_in: frozenset[int] = frozenset()
         self._turn = asyncio.Lock()
         self._late: list[Callable[[], object]] = []
 
@@ -41,8 +49,13 @@ class FakeProcess:
     def url(self) -> str:
         return self._url
 
+    @property
+    def abandoned_marks(self) -> frozenset[str]:
+        return self._marks_read if self._abandoned_in == {self._marks_read_in} else frozenset()
+
     def forget_abandoned(self) -> None:
         self.abandoned = False
+        self._abandoned_in = frozenset()
 
     async def aclose(self) -> None:
         return
@@ -51,6 +64,7 @@ class FakeProcess:
         """End it as a crash would: memory and locks are gone, and so is the call that is running."""
         self._shut(None)
         self._late.clear()
+        self._marks = frozenset()
         self._life += 1
         self.running = False
 
@@ -91,25 +105,30 @@ class FakeProcess:
             try:
                 fault = await self._faults(Moment(self._url, method, Phase.ARRIVING))
             except asyncio.CancelledError:
-                self._give_up(life, effect)
+                self._give_up(method, life, effect)
                 raise
             if fault is Fault.UNREACHABLE:
                 raise ProcessUnreachableError(self._url, method, "nobody listens")
             if fault is Fault.LATE:
-                self._give_up(life, effect)
+                self._give_up(method, life, effect)
             self._raise_if_lost(method, fault, life)
             answer = effect()
             try:
                 fault = await self._faults(Moment(self._url, method, Phase.ANSWERING))
             except asyncio.CancelledError:
-                self.abandoned = True
+                self._abandon(method, life)
                 raise
             self._raise_if_lost(method, fault, life)
             return answer
 
-    def _give_up(self, life: int, effect: Callable[[], object]) -> None:
+    def _abandon(self, method: str, life: int) -> None:
+        if WALLET_CALLS[method].rests:
+            self.abandoned = True
+            self._abandoned_in |= {life}
+
+    def _give_up(self, method: str, life: int, effect: Callable[[], object]) -> None:
         """Nobody waits any more for a call that was sent; unless the process died of late, it will still run."""
-        self.abandoned = True
+        self._abandon(method, life)
         if life == self._life:
             self._late.append(effect)
 
@@ -119,5 +138,5 @@ class FakeProcess:
         if fault is Fault.UNREACHABLE:
             raise NotModelledError("a process that cannot be reached when it answers")
         if fault is not Fault.NONE or life != self._life:
-            self.abandoned = True
+            self._abandon(method, life)
             raise CallAbandonedError(self._url, method, "no answer")

@@ -30,7 +30,7 @@ from monero_escrow.monero.ports import (
     WalletTransfer,
 )
 from monero_escrow.monero.versions import LEAST_FOR_MAINNET, MoneroVersion, abilities_of
-from monero_escrow.monero.wallet_rpc import FILENAME
+from monero_escrow.monero.wallet_rpc import FILENAME, MARK
 
 T = TypeVar("T")
 
@@ -78,6 +78,22 @@ class FakeWalletRpc(FakeProcess):
         if enable:
             raise NotModelledError("automatic refresh")
         await self._call("auto_refresh", lambda: None)
+
+    async def instance_marks(self) -> frozenset[str]:
+        return await self._log_categories(frozenset())
+
+    async def mark_instance(self, mark: str) -> None:
+        if not MARK.fullmatch(mark):
+            raise NotModelledError("a log category that is no mark")
+        await self._log_categories(frozenset({mark}))
+
+    async def _log_categories(self, added: frozenset[str]) -> frozenset[str]:
+        def add() -> tuple[int, frozenset[str]]:
+            self._marks |= added
+            return self._life, self._marks
+
+        self._marks_read_in, self._marks_read = await self._call("set_log_categories", add)
+        return self._marks_read
 
     async def create_wallet(self, filename: str, password: str) -> None:
         method = "create_wallet"

@@ -1,0 +1,140 @@
+"""Payouts that stopped for a person, and what that person may do: resume one, have it replaced, or call it off.
+
+None of these can pay twice: whatever is proposed spends the plan's anchor, and the first thing that happens is to ask
+the network for every transaction that was ever signed for the payout.
+"""
+
+from __future__ import annotations
+
+from monero_escrow.core.errors import ConflictError, NotFoundError
+from monero_escrow.core.life_cycle import Event, State
+from monero_escrow.core.payout import PayoutKind
+from monero_escrow.core.payout_states import DONE
+from monero_escrow.escrows.context import SERVICE, Context, move
+from monero_escrow.escrows.decide import Decision
+from monero_escrow.store.records import EscrowRecord, OutputRecord, PayoutRecord, PayoutState
+from monero_escrow.store.store import Transaction
+
+
+def hold(tx: Transaction, payout_id: str, trouble: str, now: float) -> None:
+    """Stop for a person: nothing more is signed. `trouble` says why, and what to do."""
+    payout = tx.payouts.get(payout_id)
+    tx.payouts.move(payout, PayoutState.HELD, trouble=trouble)
+    detail = {"payout": payout.number, "trouble": trouble}
+    tx.audit.add(SERVICE, "payout_held", now, escrow_id=payout.escrow_id, detail=detail)
+    escrow = tx.escrows.get(payout.escrow_id)
+    tx.outbox.add(escrow.shop_id, escrow.id, "escrow.payout_held", {"order_id": escrow.order_id, **detail}, now)
+
+
+def replace(tx: Transaction, payout: PayoutRecord, trouble: str, now: float) -> None:
+    """The network refused what was signed: the same plan and anchor, another transaction, at once."""
+    tx.payouts.move(payout, PayoutState.DECIDED)
+    detail = {"payout": payout.number, "trouble": trouble}
+    tx.audit.add(SERVICE, "payout_to_be_replaced", now, escrow_id=payout.escrow_id, detail=detail)
+    _wake(tx, tx.escrows.get(payout.escrow_id), now)
+
+
+def to_resume(escrow_id: str, number: int, actor: str, now: float) -> Decision:
+    """Go on with a held payout from what is stored: broadcast, signed, or only decided.
+
+    The decision raises NotFoundError, ConflictError.
+    """
+
+    def decision(tx: Transaction) -> None:
+        escrow, payout = _held(tx, escrow_id, number)
+        if tx.payouts.raw(payout.id) is not None:
+            state = PayoutState.BROADCAST
+        elif payout.txid is not None:
+            state = PayoutState.SIGNED
+        else:
+            state = PayoutState.DECIDED
+        _take_up(tx, escrow, payout, state, actor, "payout_resumed", now)
+
+    return decision
+
+
+def to_replace(escrow_id: str, number: int, actor: str, now: float) -> Decision:
+    """Sign a held payout anew: the same plan, the same anchor, another transaction.
+
+    What was signed before stays stored; should the network take it after all, it settles the payout. The decision
+    raises NotFoundError, ConflictError.
+    """
+
+    def decision(tx: Transaction) -> None:
+        escrow, payout = _held(tx, escrow_id, number)
+        _take_up(tx, escrow, payout, PayoutState.DECIDED, actor, "payout_to_be_replaced", now)
+
+    return decision
+
+
+async def to_call_off(ctx: Context, escrow_id: str, number: int, actor: str) -> Decision:
+    """Give up a held payout that can never be mined, so that what is there can be decided about anew.
+
+    It can never be mined when nothing was ever signed for it, or when its anchor is not on the chain: a reorganisation
+    took the deposit out, and it did not come back. Should it come back, it is a deposit like any other; whatever is
+    decided about it spends the same output. Raises DaemonUnavailableError; the decision raises NotFoundError,
+    ConflictError.
+    """
+    anchor = await ctx.store.read(lambda tx: _anchor(tx, escrow_id, number))
+    daemon, _ = await ctx.chain()
+    known = (await daemon.get_transactions([anchor.txid])).get(anchor.txid)
+    on_chain = known is not None and known.block_height is not None
+
+    def decision(tx: Transaction) -> None:
+        escrow, payout = _held(tx, escrow_id, number)
+        if on_chain and tx.payouts.signed_txids(payout.id):
+            raise ConflictError(
+                "A transaction was signed for this payout, and its deposit is on the chain.",
+                what_to_do="Resume the payout, or replace it: the network takes one of its transactions at most.",
+            )
+        now = ctx.clock.now()
+        tx.payouts.call_off(payout, now)
+        detail: dict[str, object] = {"payout": payout.number}
+        left = [other for other in tx.payouts.of(escrow_id) if not other.further and other.state not in DONE]
+        if escrow.state is not State.PAYING_OUT or left:
+            tx.audit.add(actor, "payout_called_off", now, escrow_id=escrow.id, detail=detail)
+            _wake(tx, escrow, now)
+        elif any(other.state is PayoutState.SETTLED and not other.further for other in tx.payouts.of(escrow_id)):
+            move(tx, escrow, Event.PAYOUT_SETTLED, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
+        else:
+            event = Event.RULING_CALLED_OFF if payout.plan.kind is PayoutKind.RULING else Event.PAYOUT_CALLED_OFF
+            move(tx, escrow, event, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
+
+    return decision
+
+
+def _anchor(tx: Transaction, escrow_id: str, number: int) -> OutputRecord:
+    _, payout = _held(tx, escrow_id, number)
+    return next(row for row in tx.outputs.of(escrow_id) if row.public_key == payout.plan.anchor.public_key)
+
+
+def _held(tx: Transaction, escrow_id: str, number: int) -> tuple[EscrowRecord, PayoutRecord]:
+    escrow = tx.escrows.get(escrow_id)
+    payout = next((payout for payout in tx.payouts.of(escrow_id) if payout.number == number), None)
+    if payout is None:
+        raise NotFoundError("This escrow has no such payout.")
+    if payout.state is not PayoutState.HELD:
+        raise ConflictError(
+            f"Payout {number} is {payout.state}: only one that is held waits for a person.",
+            what_to_do="Nothing: the service carries it on by itself.",
+        )
+    return escrow, payout
+
+
+def _take_up(
+    tx: Transaction,
+    escrow: EscrowRecord,
+    payout: PayoutRecord,
+    state: PayoutState,
+    actor: str,
+    action: str,
+    now: float,
+) -> None:
+    tx.payouts.move(payout, state)
+    tx.audit.add(actor, action, now, escrow_id=escrow.id, detail={"payout": payout.number, "state": state.value})
+    _wake(tx, escrow, now)
+
+
+def _wake(tx: Transaction, escrow: EscrowRecord, now: float) -> None:
+    """The escrow has something to do at once, in whatever state it is."""
+    tx.escrows.change(escrow.id, expected=escrow.state, now=now, due_at=now, failures=0, trouble=None)
