@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.life_cycle import State
@@ -23,6 +25,7 @@ from monero_escrow.monero.private_chain import Person, PrivateChain
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.waiting import until
 from monero_escrow.service import running_service
+from monero_escrow.store.schema import escrows
 
 XMR = 10**12
 CONFIRMATIONS = 10
@@ -76,10 +79,15 @@ class Shop:
         assert address is not None
         return await self.chain.miner.pay([(address, amount) for amount in amounts])
 
-    async def look_at_closed(self, escrow_id: str) -> None:
-        """Let the service look at a closed escrow now, instead of when DEPOSIT_POLL_SECONDS are over."""
-        await self.ctx.store.write(lambda tx: tx.escrows.wake(frozenset({State.SETTLED, State.EXPIRED}), 0.0))
+    async def look_at(self, escrow_id: str) -> None:
+        """Let the service look at an escrow now, instead of when DEPOSIT_POLL_SECONDS are over."""
+        due = update(escrows).where(escrows.c.id == escrow_id).values(due_at=0.0, wakes=escrows.c.wakes + 1)
+        await self.ctx.store.write(lambda tx: tx.connection.execute(due))
         self.conductor.nudge(escrow_id)
+
+    async def look_at_closed(self, escrow_id: str) -> None:
+        """The same; coins that came late are found that way."""
+        await self.look_at(escrow_id)
 
     async def decide(self, escrow_id: str, decision: Decision) -> None:
         await self.ctx.store.write(decision)
@@ -126,6 +134,25 @@ class Shop:
         await self.chain.mine(CONFIRMATIONS)
         await self.until(escrow_id, State.FUNDED)
         return escrow_id
+
+    @contextmanager
+    def before_the_first(self, method: str, act: Callable[[], Awaitable[object]]) -> Iterator[None]:
+        """Let `act` happen in the middle of the work: when this method of any slot is called for the first time."""
+        waiting = [act]
+
+        def acting_first(call: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+            async def called(*arguments: object, **named: object) -> object:
+                while waiting:
+                    await waiting.pop()()
+                return await call(*arguments, **named)
+
+            return called
+
+        with pytest.MonkeyPatch.context() as patch:
+            for slot in self.ctx.pool.slots:
+                patch.setattr(slot.rpc, method, acting_first(getattr(slot.rpc, method)))
+            yield
+        assert not waiting, f"no slot was asked to {method}"
 
     async def received_at(self, address: str) -> int:
         """What an address of the receiver got in mined transactions, in piconero, as its own wallet reads the chain."""
