@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.core.payout_states import UNDER_WAY, PayoutState
 from monero_escrow.escrows.views import EscrowView, escrow_view, planned_payments
 from monero_escrow.monero.fake import chain
 from monero_escrow.monero.fake.keys import read_address
-from monero_escrow.store.records import PayoutRecord, PayoutState
+from monero_escrow.store.records import PayoutRecord
 from monero_escrow.store.store import Transaction
 from simulation.people import SHOP, Trade
 from simulation.world import World
@@ -31,7 +32,7 @@ def unfinished(view: EscrowView) -> str | None:
         return f"is {view.escrow.state}: {view.escrow.trouble}"
     if view.escrow.trouble is not None:
         return f"is {view.escrow.state}, and something fails: {view.escrow.trouble}"
-    under_way = [payout.number for payout in view.payouts if payout.state is not PayoutState.SETTLED]
+    under_way = [payout.number for payout in view.payouts if payout.state in UNDER_WAY]
     if under_way:
         return f"is {view.escrow.state}, and payout {under_way[0]} is under way"
     pending = view.deposits.pending_piconero
@@ -43,6 +44,7 @@ class Books:
 
     def __init__(self, world: World) -> None:
         self._network = world.monero.chain.network
+        self._payments = world.payments
         self.came: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self.spenders: defaultdict[str, list[chain.Transaction]] = defaultdict(list)
         for block in world.monero.chain.blocks_from(0):
@@ -98,7 +100,7 @@ class Books:
                 wrong.append(f"{trade.order.order_id} was acknowledged, and is another order's escrow.")
             if trade.address is not None and trade.address != view.escrow.deposit_address:
                 wrong.append(f"{trade.order.order_id} has another address than it was shown.")
-            if trade.address is not None and self.received_piconero(trade.address) != trade.paid_piconero:
+            if trade.address is not None and self.received_piconero(trade.address) != self._payments.to(trade.address):
                 wrong.append(f"{trade.order.order_id}: what was paid is not what the chain has.")
         return wrong
 
@@ -107,9 +109,14 @@ class Books:
         if address is None:
             return []
         wrong = []
+        held = {payout.id for payout in view.payouts if payout.state is PayoutState.HELD}
+        came = self._outputs_at(address)
+        gone = {
+            output.public_key for output in view.outputs if output.public_key not in came and output.payout_id in held
+        }
         booked = {output.public_key: output.amount_piconero for output in view.outputs}
-        if booked != self._outputs_at(address):
-            wrong.append(f"{len(booked)} outputs are booked, and {len(self._outputs_at(address))} came.")
+        if {key: amount for key, amount in booked.items() if key not in gone} != came:
+            wrong.append(f"{len(booked)} outputs are booked, {len(gone)} of them gone, and {len(came)} came.")
         decided = {output.public_key for output in view.outputs if output.payout_id is not None}
         if any(output.payout_id is None and self.spenders[output.public_key] for output in view.outputs):
             wrong.append("An output that no decision names is spent.")

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
 from monero_escrow.core.address import Network
-from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.keys import WalletKeys
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.money import PICONERO_PER_XMR
 from monero_escrow.core.payout import FeeBearer, Terms
-from monero_escrow.escrows import decide
+from monero_escrow.escrows import decide, held
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.init_escrow import Order, init_escrow
-from monero_escrow.store.records import EscrowRecord
+from monero_escrow.store.records import EscrowRecord, PayoutState
 from simulation.world import World
 
 SHOP = "acme"
 HABITS = ("exact", "exact", "parts", "short", "over", "late", "dust", "nothing")
 _WINDOW_SECONDS = 7_200.0
 _DUST_PICONERO = 700_000_000
+_MOST_RULINGS = 25
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Trade:
     habit: str
     escrow_id: str | None = None
     address: str | None = None
-    paid_piconero: int = 0
+    paid: bool = False
     decisions: list[str] = field(default_factory=list)
     over: bool = False
 
@@ -67,12 +68,13 @@ class People:
     async def order(self) -> None:
         """Place the order, over and over until it is acknowledged, and ask until there is an address."""
         world, trade = self._world, self._trade
-        await world.clock.sleep(self._rng.uniform(0, 3_600))
+        await asyncio.sleep(self._rng.uniform(0, 3_600))
         while trade.escrow_id is None:
             answer = await world.request(lambda ctx: init_escrow(ctx, SHOP, trade.order, "shop:acme:1"))
             if answer is not None:
                 trade.escrow_id = answer[0].id
-            await world.clock.sleep(self._rng.uniform(1, 60))
+                world.watch.acknowledged.add(answer[0].id)
+            await asyncio.sleep(self._rng.uniform(1, 60))
         again = await world.request(lambda ctx: init_escrow(ctx, SHOP, trade.order, "shop:acme:1"))
         if again is not None and (again[0].id, again[1]) != (trade.escrow_id, False):
             world.broken.append(f"{trade.order.order_id} was asked for twice, and made twice.")
@@ -80,7 +82,7 @@ class People:
     async def pay(self) -> None:
         """Wait for the address, and do with it what this buyer does."""
         while self._trade.address is None:
-            await self._world.clock.sleep(self._rng.uniform(10, 120))
+            await asyncio.sleep(self._rng.uniform(10, 120))
             escrow = await self._look()
             if escrow is not None:
                 self._trade.address = escrow.deposit_address
@@ -107,21 +109,18 @@ class People:
                 await self._send(address, amount, 0)
 
     async def _send(self, address: str, piconero: int, after_seconds: float) -> None:
-        await self._world.clock.sleep(after_seconds + self._rng.uniform(0, 1_200))
-        while True:
-            try:
-                await self._world.monero.miner.pay([(address, piconero)])
-            except EscrowError:  # the change of the last payment is still locked
-                await self._world.clock.sleep(150)
-                continue
-            self._trade.paid_piconero += piconero
-            return
+        await asyncio.sleep(after_seconds + self._rng.uniform(0, 1_200))
+        await self._world.payments.pay((address, piconero))
+        self._trade.paid = True
 
     async def decide(self) -> None:
-        """Look now and then, and decide what this shop decides, until the escrow is closed or nobody cares."""
-        cares = self._rng.random() < 0.85
+        """Look now and then, and decide what this shop decides, until the escrow is closed or nobody cares.
+
+        An operator looks at payouts that stopped for a person, a few times.
+        """
+        cares, operator_looks, refused = self._rng.random() < 0.85, 4, 0
         while True:
-            await self._world.clock.sleep(self._rng.uniform(60, 900))
+            await asyncio.sleep(self._rng.uniform(60, 900))
             escrow = await self._look()
             if escrow is None:
                 continue
@@ -130,9 +129,34 @@ class People:
                 if self._trade.over:
                     return
                 continue
+            if escrow.state is State.PAYING_OUT and await self._operate(escrow.id):
+                operator_looks -= 1
+                if operator_looks == 0:
+                    self._trade.over = True
+                    return
             done = await self._world.request(lambda ctx, seen=escrow: self._act(ctx, seen))  # type: ignore[misc]
             if done:
                 self._trade.decisions.append(done)
+            elif escrow.state is State.DISPUTED and self._world.conductor is not None:
+                refused += 1  # a deposit that fell out of the chain for good leaves nothing to rule about
+                if refused > _MOST_RULINGS:
+                    self._trade.over = True
+                    return
+
+    async def _operate(self, escrow_id: str) -> bool:
+        """Whether a payout of this escrow waits for a person, who then resumes or replaces it."""
+        payouts = await self._world.request(lambda ctx: ctx.store.read(lambda tx: tx.payouts.of(escrow_id)))
+        stopped = [payout.number for payout in payouts or () if payout.state is PayoutState.HELD]
+        if not stopped:
+            return False
+        take_up = self._rng.choice((held.to_resume, held.to_resume, held.to_replace))
+
+        async def act(ctx: Context) -> None:
+            await ctx.store.write(take_up(escrow_id, stopped[0], "operator:olga:1", ctx.clock.now()))
+            ctx.nudge(escrow_id)
+
+        await self._world.request(act)
+        return True
 
     async def _look(self) -> EscrowRecord | None:
         escrow_id = self._trade.escrow_id

@@ -1,4 +1,5 @@
-"""What goes wrong in a simulation: faults of the calls, the processes, the daemon, the database and the service itself.
+"""What goes wrong in a simulation, drawn by lot: faults of the calls, the processes, the daemon, the database and the
+service itself. What befalls the surroundings (the chain, the clock, the disk for a while) is in `storms.py`.
 
 Everything is drawn from the seed and counted when it really strikes, so that a run can say what it has tried.
 """
@@ -6,29 +7,42 @@ Everything is drawn from the seed and counted when it really strikes, so that a 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from monero_escrow.monero.errors import NotMoneroError
 from monero_escrow.monero.fake.faults import Fault, Moment, Phase
-from monero_escrow.store.store import DatabaseBusyError
+from simulation.fate import Fate, Trouble
+from simulation.processes import AMID
 
 KINDS = (
     "call lost before it ran",
     "call lost after it ran",
     "call ran after it was given up on",
+    "call refused with HTTP 500",
+    "call answered with HTTP 500 after it ran",
     "process unreachable",
     "process killed before the call ran",
     "process killed after the call ran",
     "call slow",
     "daemon call lost",
     "daemon unreachable for one call",
+    "daemon answered with HTTP 500",
     "daemon down for a while",
     "daemon behind for a while",
     "reorganisation",
+    "deep reorganisation",
+    "counted deposit out of the chain and back",
+    "counted deposit out of the chain for good",
     "payout forgotten by the network",
-    "database busy",
+    *(trouble.value for trouble in Trouble if trouble is not Trouble.NONE),
+    "clock ahead",
+    "clock behind",
+    "service hung, and went on",
+    "second copy refused",
+    "second copy refused while the first hung",
+    AMID,
     "service killed before a call",
     "service killed after a call",
     "service killed before a commit",
@@ -42,43 +56,42 @@ KINDS = (
 _RECOVERING_BOUNDARIES = 60
 
 
-class ServiceDiedError(BaseException):
-    """The service was killed at this very place: nothing after it happens, not even its clean-up."""
-
-
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """How often what happens; probabilities a call, a transaction of the database, or a block."""
+    """How often what happens: probabilities a call, a transaction of the database, or a block; means in seconds."""
 
-    of_call: float = 0.004
-    of_daemon_call: float = 0.01
-    of_database: float = 0.002
+    of_call: float = 0.006
+    of_daemon_call: float = 0.012
+    of_transaction: float = 0.006
     of_block: float = 0.06
+    of_deep_reorganisation: float = 0.02
     of_payout_in_pool: float = 0.15
+    of_held_call: float = 0.3
+    seconds_between_clock_troubles: float = 7_000
+    seconds_between_full_disks: float = 4_000
+    seconds_between_pauses: float = 5_000
+    seconds_between_second_copies: float = 3_000
     most_calls_between_crashes: int = 1_200
     most_commits_between_crashes: int = 250
 
 
-class Weather:
-    """The fault plan of every process, and the moments at which the service dies."""
+class Weather(Fate):
+    """The fault plan of every process, what the database does, and the moments at which the service dies."""
 
     def __init__(self, rng: Random, daemon_url: Callable[[], str], climate: Climate | None = None) -> None:
-        self.struck: Counter[str] = Counter()
+        super().__init__()
         self.calm = True
-        self.dead = False
-        self.crash_wanted = asyncio.Event()
+        self.disk_full = False
         self.climate = climate or Climate()
         self._rng = rng
         self._daemon_url = daemon_url
-        self.boundaries: Counter[str] = Counter()
         self._dies = ""
         self._boundaries_left = 0
         self._since_start = 0
 
     def service_starts(self) -> None:
         """A new service runs, and its end is drawn: one in three dies while it is still recovering."""
-        self.dead = False
-        self.crash_wanted.clear()
+        super().service_starts()
         self._since_start = 0
         self._dies = self._rng.choice(("before a call", "after a call", "before a commit", "after a commit"))
         climate, call = self.climate, self._dies.endswith("call")
@@ -86,53 +99,52 @@ class Weather:
         soon = self._rng.random() < 0.33
         self._boundaries_left = self._rng.randint(1, (30 if call else 6) if soon else most)
 
-    def boundary(self, where: str) -> None:
-        """The service is about to act, or has just acted. Raises ServiceDiedError if it dies here, or is dead."""
-        if self.dead:
-            raise ServiceDiedError
+    def boundary(self, when: str, what: str) -> None:
+        super().boundary(when, what)
         if self.calm:
             return
-        self.boundaries[where] += 1
         self._since_start += 1
-        self._boundaries_left -= where == self._dies
+        self._boundaries_left -= when == self._dies
         if self._boundaries_left != 0 or self.crash_wanted.is_set():
             return
-        self.crash_wanted.set()
         if self._rng.random() < 0.2:
+            self.crash_wanted.set()
             self.struck["service told to stop"] += 1
             return
-        self.struck[f"service killed {where}"] += 1
+        self.struck[f"service killed {when}"] += 1
         if self._since_start <= _RECOVERING_BOUNDARIES:
             self.struck["service killed while it recovered"] += 1
-        self.dead = True
-        raise ServiceDiedError
+        self.die()
 
-    def database(self) -> None:
-        """Raises DatabaseBusyError when the transaction is not taken."""
-        if not self.calm and self._rng.random() < self.climate.of_database:
-            self.struck["database busy"] += 1
-            raise DatabaseBusyError("The database did not take the transaction: database is locked.")
+    def of_transaction(self, *, writes: bool) -> Trouble:
+        if self.calm:
+            return Trouble.NONE
+        if self.disk_full and writes:
+            return Trouble.FULL
+        if self._rng.random() >= self.climate.of_transaction:
+            return Trouble.NONE
+        kinds = (Trouble.BUSY, Trouble.BROKEN_BEFORE, Trouble.BROKEN_AFTER) if writes else (Trouble.BUSY,)
+        return self._rng.choice(kinds)
 
-    async def __call__(self, moment: Moment) -> Fault:
-        """The fault plan."""
+    async def of_call(self, moment: Moment) -> Fault:
         arriving = moment.phase is Phase.ARRIVING
-        self.boundary("before a call" if arriving else "after a call")
         if arriving:
             await asyncio.sleep(self._rng.uniform(0.005, 0.4))
         if self.calm:
             return Fault.NONE
-        return self._of_daemon(arriving) if moment.url == self._daemon_url() else await self._of_process(arriving)
+        return self._of_daemon(moment, arriving) if moment.url == self._daemon_url() else await self._of_process(moment)
 
-    def _of_daemon(self, arriving: bool) -> Fault:
+    def _of_daemon(self, moment: Moment, arriving: bool) -> Fault:
         if self._rng.random() >= self.climate.of_daemon_call:
             return Fault.NONE
-        if arriving and self._rng.random() < 0.5:
-            self.struck["daemon unreachable for one call"] += 1
-            return Fault.UNREACHABLE
-        self.struck["daemon call lost"] += 1
-        return Fault.LOST
+        kinds = ("daemon unreachable for one call", "daemon call lost", "daemon answered with HTTP 500")
+        kind = self._rng.choice(kinds if arriving else kinds[1:])
+        self.struck[kind] += 1
+        if kind == "daemon answered with HTTP 500":
+            raise NotMoneroError(moment.url, moment.method, "HTTP status 500")
+        return Fault.UNREACHABLE if kind == "daemon unreachable for one call" else Fault.LOST
 
-    async def _of_process(self, arriving: bool) -> Fault:
+    async def _of_process(self, moment: Moment) -> Fault:
         if self._rng.random() >= self.climate.of_call:
             return Fault.NONE
         kinds: dict[str, Fault] = {
@@ -141,14 +153,18 @@ class Weather:
             "process unreachable": Fault.UNREACHABLE,
             "process killed before the call ran": Fault.KILL,
             "call slow": Fault.NONE,
+            "call refused with HTTP 500": Fault.NONE,
         }
-        if not arriving:
+        if moment.phase is Phase.ANSWERING:
             kinds = {
                 "call lost after it ran": Fault.LOST,
                 "process killed after the call ran": Fault.KILL,
+                "call answered with HTTP 500 after it ran": Fault.NONE,
             }
         kind = self._rng.choice(list(kinds))
         if kind == "call slow" or kinds[kind] in (Fault.LOST, Fault.LATE):
             await asyncio.sleep(self._rng.uniform(5, 30))  # nobody gives up at once
         self.struck[kind] += 1
+        if "HTTP 500" in kind:
+            raise NotMoneroError(moment.url, moment.method, "HTTP status 500")
         return kinds[kind]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,99 +24,101 @@ from monero_escrow.core.roles import role_of_slot
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.slot import Slot
-from monero_escrow.monero.fake.alarms import NonceLedger
-from monero_escrow.monero.fake.chain import Transaction as ChainTransaction
-from monero_escrow.monero.fake.keys import read_address
 from monero_escrow.monero.fake.private_chain import FakePrivateChain
-from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import MoneroVersion
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
-from simulation.virtual_time import VirtualClock
-from simulation.weather import Climate, ServiceDiedError, Weather
-from unit.slots import assert_books_balance
+from monero_escrow.store.store import open_sqlcipher
+from simulation.fate import Fate, ServiceClock, ServiceDiedError
+from simulation.payments import Payments
+from simulation.processes import SimulatedProcess, WatchfulLedger
+from simulation.storage import InlineStore, open_quickly
+from simulation.watch import Watch
 
 T = TypeVar("T")
 
-SLOTS = 9
-BLOCK_SECONDS = 120.0
 _VERSION = MoneroVersion.parse("0.18.5.3")
-
-
-class WatchfulLedger(NonceLedger):
-    """Remembers that it sounded the alarm: whoever asked might swallow the error."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alarms: list[str] = []
-        self.nonces_used = 0
-
-    def signed(self, nonce: str, transaction: str) -> None:
-        self.nonces_used += 1
-        try:
-            super().signed(nonce, transaction)
-        except AssertionError as error:
-            self.alarms.append(str(error))
-            raise
-
-
-class InlineStore(SqlStore):
-    """The real engine on its real file, without threads; the service can die before and after each commit."""
-
-    weather: Weather
-
-    async def read(self, work: Callable[[Transaction], T]) -> T:
-        if self.weather.dead:
-            raise ServiceDiedError
-        self.weather.database()
-        return self._transact(work, False)
-
-    async def write(self, work: Callable[[Transaction], T]) -> T:
-        self.weather.boundary("before a commit")
-        self.weather.database()
-        result = self._transact(work, True)
-        self.weather.boundary("after a commit")
-        await asyncio.sleep(0)  # where a cancellation strikes, as on the real one: after the commit
-        return result
+_NETWORK = Network.STAGENET
+_ONE_KEY = bytes(range(32))
+_FIRST_PORT = 41_000
 
 
 class World:
-    """One seed's world. Use `async with`; `run_service` is its own task, as are chain and keeper."""
+    """One run's world. Use `async with`; the service is a task of its own.
 
-    def __init__(self, seed: int, folder: Path, climate: Climate | None = None) -> None:
+    `quick` opens the database without migrations, and lets the service start anew at once.
+    """
+
+    def __init__(
+        self,
+        seed: int | str,
+        folder: Path,
+        make_fate: Callable[[World], Fate],
+        *,
+        slots: int = 9,
+        quick: bool = False,
+        amid_work: float = 0.0,
+        look_every_commits: int = 1,
+        **settings: object,
+    ) -> None:
         self.rng = Random(f"world {seed}")
         self._keys = Random(f"keys {seed}")
-        self.clock = VirtualClock()
+        self._quick = quick
         self.ledger = WatchfulLedger()
-        self.weather = Weather(Random(f"weather {seed}"), lambda: self.monero.daemon.url, climate)
+        self.fate = make_fate(self)
+        self.clock = ServiceClock(self.fate)
         self.monero = FakePrivateChain(
             Random(f"chain {seed}"),
             _VERSION,
-            network=Network.STAGENET,
+            network=_NETWORK,
             ledger=self.ledger,
-            faults=self.weather,
-            now=self.clock.now,
+            faults=self.fate,
+            now=super(ServiceClock, self.clock).now,
         )
-        self.processes: list[FakeWalletRpc] = [self.monero.wallet_rpc() for _ in range(SLOTS)]
+        self.watch = Watch(self.monero.chain, every_commits=look_every_commits)
+        self.payments = Payments(self)
+        self._places: dict[str, str] = {}
+        self.processes = [self._process(seed, number, amid_work) for number in range(slots)]
         self.settings: Settings = load_settings(
-            monero_network="stagenet",
+            monero_network=_NETWORK.value,
             monero_rpc_urls=",".join(process.url for process in self.processes),
             monero_daemon_url=self.monero.daemon.url,
-            db_encryption_key=Random(seed).randbytes(32).hex(),
+            db_encryption_key=(_ONE_KEY if quick else Random(seed).randbytes(32)).hex(),
             data_dir=folder,
             chain_poll_seconds=20,
             deposit_poll_seconds=600,
+            **settings,
         )
         self.conductor: Conductor | None = None
         self.starts = 0
+        self.started = 0.0
         self.broken: list[str] = []
         """What must never happen and was seen on the way."""
+        self.said: list[str] = []
+        """What callers were told went wrong."""
         self._requests: set[asyncio.Task[Any]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
+    def _process(self, seed: int | str, number: int, amid_work: float) -> SimulatedProcess:
+        process = SimulatedProcess(
+            f"http://127.0.0.1:{_FIRST_PORT + number}",
+            self.monero,
+            self.ledger,
+            self.fate,
+            Random(f"process {seed}/{number}"),
+            network=_NETWORK,
+            amid_work=amid_work,
+        )
+        process.listener = self.watch
+        self._places[process.url] = role_of_slot(number).value
+        return process
+
+    def place_of(self, url: str) -> str:
+        """Whom a call goes to: "buyer", "vendor", "arbiter" or "daemon"."""
+        return self._places.get(url, "daemon")
+
     async def __aenter__(self) -> World:
         await self.monero.mine_until_spendable()
-        for work in (self._run_service(), self._mine(), self._keep_processes(), self._look_at_books()):
-            self._tasks.append(asyncio.create_task(work))
+        self.started = self.clock.now()
+        self.also(self._run_service())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -125,6 +127,10 @@ class World:
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
                 raise ended
+
+    def also(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this beside the service, until the world ends."""
+        self._tasks.append(asyncio.create_task(work))
 
     def check_tasks(self) -> None:
         """Raise what ended one of the world's own tasks."""
@@ -150,6 +156,8 @@ class World:
         if task.cancelled():
             return None
         error = task.exception()
+        if isinstance(error, EscrowError):
+            self.said += [str(error), error.public_message, error.what_to_do]
         if isinstance(error, EscrowError | ServiceDiedError):
             return None
         return task.result()
@@ -157,28 +165,29 @@ class World:
     # --- the service ---
 
     async def _run_service(self) -> None:
-        """Start it, let it die when the weather says so, and start it again on what it left."""
+        """Start it, let it die when its fate says so, and start it again on what it left."""
         while True:
-            for process in self.processes:
-                process.run_late_calls()  # one thread: what the last service sent runs before what this one sends
-                process.forget_abandoned()
             self.starts += 1
-            self.weather.service_starts()
+            self.fate.service_starts()
             running = asyncio.create_task(self._serve())
             try:
-                crashed = asyncio.create_task(self.weather.crash_wanted.wait())
+                crashed = asyncio.create_task(self.fate.crash_wanted.wait())
                 await asyncio.wait([running, crashed], return_when=asyncio.FIRST_COMPLETED)
                 crashed.cancel()
-                ended_by_itself = running.done() and not self.weather.crash_wanted.is_set()
+                ended_by_itself = running.done() and not self.fate.crash_wanted.is_set()
             finally:
                 self.conductor = None
+                self.watch.pool = None
                 for task in (running, *self._requests):
                     task.cancel()
                 ends = await asyncio.gather(running, *self._requests, return_exceptions=True)
-            if ended_by_itself:
+            if ended_by_itself and not isinstance(ends[0], EscrowError):
                 self.broken.append(f"The service ended by itself: {ends[0]!r}")
                 raise AssertionError(self.broken[-1])
-            await self.clock.sleep(self.rng.uniform(0.5, 90))
+            self.fate.resume()
+            for process in self.processes:
+                process.service_died()
+            await asyncio.sleep(self.rng.uniform(0.5, 5 if self._quick else 90))
 
     async def _serve(self) -> None:
         def slots_of(_settings: Settings) -> list[Slot]:
@@ -187,76 +196,27 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(patch.object(service, "open_store", self._open_store))
             stack.enter_context(patch.object(service, "slots_of", slots_of))
-            stack.enter_context(patch.object(service, "DaemonClient", lambda _url: self.monero.daemon))
+            stack.enter_context(patch.object(service, "DaemonClient", lambda _url, **_: self.monero.daemon))
             stack.enter_context(patch.object(service, "Context", partial(Context, entropy=self._keys.randbytes)))
             async with service.running_service(self.settings, self.clock) as conductor:
                 self.conductor = conductor
+                self.watch.service_starts(conductor.ctx.pool)
                 await asyncio.get_running_loop().create_future()
 
-    def _open_store(self, settings: Settings) -> SqlStore:
-        opened = open_sqlcipher(settings.database_path, settings.master_key(), settings.monero_network)
-        store = InlineStore(opened._engine, opened._sealer)
-        store.weather = self.weather
-        return store
+    def second_copy(self) -> AbstractAsyncContextManager[Conductor]:
+        """The service, started on the same database while another one runs."""
+        return service.running_service(self.settings, self.clock)
 
-    # --- what goes on around it ---
-
-    async def _mine(self) -> None:
-        """A block about every two minutes; now and then some are replaced, or the daemon is away or behind."""
-        while True:
-            await self.clock.sleep(min(self.rng.expovariate(1 / BLOCK_SECONDS), 10 * BLOCK_SECONDS))
-            await self.monero.mine(1)
-            if self.weather.calm:
-                continue
-            await self._forget_payouts()
-            if self.rng.random() >= self.weather.climate.of_block:
-                continue
-            trouble = self.rng.choice(("reorganisation", "daemon down for a while", "daemon behind for a while"))
-            self.weather.struck[trouble] += 1
-            if trouble == "reorganisation":
-                await self.monero.reorganise(self.rng.randint(1, 3))
-                continue
-            daemon = self.monero.daemon
-            daemon.reachable = trouble != "daemon down for a while"
-            daemon.synchronized = trouble != "daemon behind for a while"
-            await self.clock.sleep(self.rng.uniform(30, 600))
-            daemon.reachable = daemon.synchronized = True
-
-    async def _forget_payouts(self) -> None:
-        """A fork without a payout that was mined of late, and no node that kept it."""
-        chain, miner = self.monero.chain, read_address(self.monero.miner.address, Network.STAGENET)
-        mined = [tx for block in chain.blocks_from(chain.height - 3) for tx in block.transactions]
-        payouts = [tx.txid for tx in mined if not tx.is_coinbase and not self._spends_of(tx, miner.public_spend_key)]
-        if not payouts or self.rng.random() >= self.weather.climate.of_payout_in_pool:
-            return
-        self.weather.struck["payout forgotten by the network"] += 1
-        chain.pop(3)
-        for txid in payouts:
-            chain.pool.pop(txid, None)
-        await self.monero.mine(4)
-
-    def _spends_of(self, transaction: ChainTransaction, spend_key: bytes) -> bool:
-        places = [self.monero.chain.place(spent) for spent in transaction.spends]
-        return any(place is not None and place.output.destination == spend_key.hex() for place in places)
-
-    async def _keep_processes(self) -> None:
-        """Whatever died is started again; what was given up on takes effect, sooner than a quarantine ends."""
-        while True:
-            await self.clock.sleep(self.rng.uniform(5, 400))
-            for process in self.processes:
-                process.run_late_calls()
-                if not process.running:
-                    process.start()
-
-    async def _look_at_books(self) -> None:
-        while True:
-            await self.clock.sleep(17)
-            if self.conductor is not None and not self.weather.dead:
-                assert_books_balance(self.conductor.ctx.pool)
+    def _open_store(self, settings: Settings) -> InlineStore:
+        path, key, network = settings.database_path, settings.master_key(), settings.monero_network
+        if self._quick:
+            return open_quickly(path, key, network, self.fate, self.watch)
+        opened = open_sqlcipher(path, key, network)
+        return InlineStore(opened._engine, opened._sealer, self.fate, self.watch)
 
 
 @contextmanager
-def repeatable(seed: int) -> Iterator[None]:
+def repeatable(seed: int | str) -> Iterator[None]:
     """Identifiers are drawn from the seed, so that the escrow a look is due for is the same in every run."""
     rng = Random(f"identifiers {seed}")
     with (
