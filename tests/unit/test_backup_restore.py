@@ -218,3 +218,26 @@ async def test_a_set_aside_address_is_still_known_as_ours(
     new = reopened(settings, request)
     assert await new.read(lambda tx: tx.escrows.is_deposit_address(address("stock")))
     assert await new.read(lambda tx: tx.trios.knows_wallet(address("stock")))
+
+
+async def test_no_event_id_is_given_out_twice_and_each_shop_is_told(
+    tmp_path: Path, store: SqlStore, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    def add(tx: Transaction) -> None:
+        for escrow_id, shop_id in (("first", "shop"), ("second", "shop"), ("third", "other")):
+            tx.escrows.add(escrow(escrow_id, shop_id=shop_id))
+            tx.outbox.add(shop_id, escrow_id, "escrow.created", {}, 101.0)
+
+    await store.write(add)
+    file = back_up(tmp_path)
+    for _ in range(50):  # of which the copy knows nothing
+        await store.write(lambda tx: tx.outbox.add("shop", "first", "escrow.extend", {}, 102.0))
+    last_known = (await store.read(lambda tx: tx.outbox.after("shop", 0, 100)))[-1].id
+    await restored(settings, file)
+
+    again = reopened(settings, request)
+    await again.write(lambda tx: tx.outbox.add("shop", "second", "escrow.cancel", {}, 103.0))
+    told = await again.read(lambda tx: tx.outbox.after("shop", last_known, 100))
+    assert [event.type for event in told] == ["service.restored", "escrow.cancel"]
+    assert told[0].data == {"copied_at": COPIED_AT}
+    assert len(await again.read(lambda tx: tx.outbox.after("other", last_known, 100))) == 1

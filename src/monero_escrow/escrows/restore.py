@@ -116,4 +116,5 @@ def _mark_rows(
     recovered = bring_back(tx, kept, network, now)
     detail = {"copied_at": contents.copied_at, "quarantined": quarantined, "recovered": recovered}
     tx.audit.add(SERVICE, "restored", now, detail=detail)
+    tx.outbox.leap("service.restored", {"copied_at": contents.copied_at}, now)
     return quarantined, recovered

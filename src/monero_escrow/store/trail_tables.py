@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
@@ -15,6 +15,8 @@ OK = "ok"
 """The result of a step that did what it was meant to."""
 
 _LONGEST = 1000
+_LEAP = 1_000_000_000
+"""More events than any service publishes between a backup and its restoring."""
 
 
 class Journal:
@@ -90,6 +92,21 @@ class Outbox:
         self._connection.execute(
             insert(schema.events).values(shop_id=shop_id, escrow_id=escrow_id, type=kind, data=dict(data), at=now)
         )
+
+    def leap(self, kind: str, data: Mapping[str, Any], now: float) -> None:
+        """Skip the ids that another copy of this database may have given out, and tell each shop, at its last escrow.
+
+        A shop that asks for what came after the last id it knows misses nothing then.
+        """
+        escrows, events = schema.escrows, schema.events
+        last_id: int = self._connection.scalar(select(func.max(events.c.id))) or 0
+        newest = select(escrows.c.shop_id, func.max(escrows.c.created_at).label("at")).group_by(escrows.c.shop_id)
+        latest = newest.subquery()
+        where = (escrows.c.shop_id == latest.c.shop_id, escrows.c.created_at == latest.c.at)
+        query = select(escrows.c.shop_id, func.min(escrows.c.id).label("id")).where(*where).group_by(escrows.c.shop_id)
+        for number, row in enumerate(self._connection.execute(query).all(), start=1):
+            values = {"shop_id": row.shop_id, "escrow_id": row.id, "type": kind, "data": dict(data), "at": now}
+            self._connection.execute(insert(events).values(id=last_id + _LEAP + number, **values))
 
     def after(self, shop_id: str | None, last_id: int, limit: int) -> list[EventRecord]:
         """The events after the last one seen, of one shop or (None) of all, in order."""
