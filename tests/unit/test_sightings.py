@@ -14,6 +14,7 @@ from monero_escrow.escrows.watch_deposits import DeepReorganisationError, Sighti
 from monero_escrow.store.records import EscrowRecord
 from unit.rows import XMR, hex64
 from unit.scripted import HEIGHT, an_escrow
+from unit.slots import VirtualClock
 
 COIN = SeenOutput(hex64("coin"), hex64("txid"), XMR, HEIGHT - 10, 0, True)
 
@@ -40,11 +41,14 @@ async def test_an_escrow_is_funded_taken_back_by_a_reorganisation_and_funded_aga
     ]
 
 
-async def test_an_escrow_whose_deposit_fell_out_for_good_expires_at_its_deadline(ctx: Context) -> None:
-    await an_escrow(ctx, State.AWAITING_DEPOSIT)
+async def test_a_deposit_that_fell_out_has_the_whole_window_to_come_back(ctx: Context, clock: VirtualClock) -> None:
+    await an_escrow(ctx, State.AWAITING_DEPOSIT)  # whose deadline is long over
     await see(ctx, COIN)
-    await see(ctx)
-    assert (await see(ctx)).state is State.EXPIRED  # the tests' deadline is long over
+    taken_back = await see(ctx)
+    assert taken_back.deposit_deadline == clock.now() + taken_back.deposit_window_seconds
+    assert (await see(ctx)).state is State.AWAITING_DEPOSIT
+    await clock.advance(taken_back.deposit_window_seconds)
+    assert (await see(ctx)).state is State.EXPIRED
 
 
 async def test_a_short_deposit_that_was_accepted_is_not_taken_back_for_being_short(ctx: Context) -> None:

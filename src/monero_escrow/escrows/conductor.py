@@ -136,11 +136,15 @@ class Conductor:
             await advance(self.ctx, escrow)
         except EscrowError as error:
             log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
-            most = _MOST_SECONDS_FOR_ANOTHER_SLOT if isinstance(error, TransportError) else LONGEST_PAUSE_SECONDS
+            most = _MOST_SECONDS_FOR_ANOTHER_SLOT if self._is_of_a_slot(error) else LONGEST_PAUSE_SECONDS
             await self._try_again_later(escrow, error.public_message, most)
         except Exception as error:  # a fault of ours must not stop the other escrows
             log.exception("advance_failed")
             await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
+
+    def _is_of_a_slot(self, error: EscrowError) -> bool:
+        """Whether one process did not answer, where others may; there is only one daemon."""
+        return isinstance(error, TransportError) and any(error.url == slot.rpc.url for slot in self.ctx.pool.slots)
 
     async def _try_again_later(
         self, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS

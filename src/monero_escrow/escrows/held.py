@@ -12,6 +12,7 @@ from monero_escrow.core.payout import PayoutKind
 from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.escrows.decide import Decision
+from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import EscrowRecord, OutputRecord, PayoutRecord, PayoutState
 from monero_escrow.store.store import Transaction
 
@@ -70,19 +71,28 @@ def to_replace(escrow_id: str, number: int, actor: str, now: float) -> Decision:
 async def to_call_off(ctx: Context, escrow_id: str, number: int, actor: str) -> Decision:
     """Give up a held payout that can never be mined, so that what is there can be decided about anew.
 
-    It can never be mined when nothing was ever signed for it, or when its anchor is not on the chain: a reorganisation
-    took the deposit out, and it did not come back. Should it come back, it is a deposit like any other; whatever is
-    decided about it spends the same output. Raises DaemonUnavailableError; the decision raises NotFoundError,
-    ConflictError.
+    It can never be mined when nothing was ever signed for it, or when an output of its plan is not on the chain: a
+    reorganisation took the deposit out, and it did not come back. Should it come back, it is a deposit like any other;
+    whatever is decided about it spends the same output. Coins that are spent already are not given back. Raises
+    DaemonUnavailableError; the decision raises NotFoundError, ConflictError.
     """
-    anchor = await ctx.store.read(lambda tx: _anchor(tx, escrow_id, number))
+    planned = await ctx.store.read(lambda tx: _planned_outputs(tx, escrow_id, number))
     daemon, _ = await ctx.chain()
-    known = (await daemon.get_transactions([anchor.txid])).get(anchor.txid)
-    on_chain = known is not None and known.block_height is not None
+    known = await daemon.get_transactions(sorted({output.txid for output in planned}))
+    mined = {txid for txid, found in known.items() if found.block_height is not None}
+    all_on_chain = all(output.txid in mined for output in planned)
+    images = [output.key_image for output in planned if output.key_image is not None]
+    statuses = await daemon.is_key_image_spent(images) if images else []
+    spent = any(status is not KeyImageStatus.UNSPENT for status in statuses)
 
     def decision(tx: Transaction) -> None:
         escrow, payout = _held(tx, escrow_id, number)
-        if on_chain and tx.payouts.signed_txids(payout.id):
+        if spent:
+            raise ConflictError(
+                "An output of this payout is spent already.",
+                what_to_do="Find the transaction that spends it; a payout of these coins cannot be decided anew.",
+            )
+        if all_on_chain and tx.payouts.signed_txids(payout.id):
             raise ConflictError(
                 "A transaction was signed for this payout, and its deposit is on the chain.",
                 what_to_do="Resume the payout, or replace it: the network takes one of its transactions at most.",
@@ -98,14 +108,16 @@ async def to_call_off(ctx: Context, escrow_id: str, number: int, actor: str) -> 
             move(tx, escrow, Event.PAYOUT_SETTLED, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
         else:
             event = Event.RULING_CALLED_OFF if payout.plan.kind is PayoutKind.RULING else Event.PAYOUT_CALLED_OFF
-            move(tx, escrow, event, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
+            deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)
+            move(tx, escrow, event, actor, now, detail=detail, deposit_deadline=deadline)
+            _wake(tx, tx.escrows.get(escrow.id), now)
 
     return decision
 
 
-def _anchor(tx: Transaction, escrow_id: str, number: int) -> OutputRecord:
+def _planned_outputs(tx: Transaction, escrow_id: str, number: int) -> list[OutputRecord]:
     _, payout = _held(tx, escrow_id, number)
-    return next(row for row in tx.outputs.of(escrow_id) if row.public_key == payout.plan.anchor.public_key)
+    return [row for row in tx.outputs.of(escrow_id) if row.payout_id == payout.id]
 
 
 def _held(tx: Transaction, escrow_id: str, number: int) -> tuple[EscrowRecord, PayoutRecord]:

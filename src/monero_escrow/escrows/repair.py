@@ -19,6 +19,7 @@ from monero_escrow.monero.errors import (
     MultisigSubmissionError,
     NoDaemonError,
     NotEnoughDecoysError,
+    NotMoneroError,
     TransactionRefusedError,
     TransportError,
 )
@@ -84,8 +85,8 @@ REMEDIES: tuple[Rule, ...] = (
         Remedy.WAIT,
     ),
     Rule(
-        (MoneroRpcError,),
-        "a stale signature, an import that is missing, a refresh that failed, or another refusal of a wallet",
+        (MoneroRpcError, NotMoneroError),
+        "a stale signature, a missing import, a failed refresh, another refusal, or an answer that is none of Monero's",
         Remedy.TRY_FRESH,
         "Before anything else " + _LOOK_AT_WALLETS,
     ),

@@ -106,10 +106,16 @@ async def _import(wallet: HostedWallet, info: str) -> int:
 async def keep_to_plan(ctx: Context, payout: PayoutRecord, signers: Signers) -> None:
     """Freeze every output the plan does not name in both wallets; keep the key images of those it does.
 
-    The daemon is asked as well whether one of them is spent: a database from a backup may not know of a payout, the
-    chain does. Raises PlanOutputSpentError, SignersDisagreeError.
+    The daemon is asked whether one of them is spent: a database from a backup may not know of a payout, the chain does.
+    Raises PerhapsPaidError, PlanOutputSpentError, SignersDisagreeError.
     """
     images = await side_by_side(_freeze_others(payout.plan, wallet) for wallet in signers.both)
+
+    def record(tx: Transaction) -> None:
+        for public_key, key_image in images[0].items():
+            tx.outputs.change(payout.escrow_id, public_key, key_image=key_image)
+
+    await ctx.store.write(record)
     daemon, _ = await ctx.chain()
     if any(status is not KeyImageStatus.UNSPENT for status in await daemon.is_key_image_spent([*images[0].values()])):
         if await ctx.store.read(lambda tx: tx.payouts.signed_txids(payout.id)):
@@ -117,12 +123,6 @@ async def keep_to_plan(ctx: Context, payout: PayoutRecord, signers: Signers) -> 
         raise PlanOutputSpentError(
             "The network knows a transaction, not ours, that spends an output of the plan: paid, recipient unknown."
         )
-
-    def record(tx: Transaction) -> None:
-        for public_key, key_image in images[0].items():
-            tx.outputs.change(payout.escrow_id, public_key, key_image=key_image)
-
-    await ctx.store.write(record)
 
 
 async def _freeze_others(plan: Plan, wallet: HostedWallet) -> dict[str, str]:
@@ -134,8 +134,8 @@ async def _freeze_others(plan: Plan, wallet: HostedWallet) -> dict[str, str]:
         if output.key_image is None:
             continue
         if output.public_key in planned:
-            if output.spent or output.amount_piconero != planned[output.public_key]:
-                raise PlanOutputSpentError("An output of the plan is spent, or is not what it was.")
+            if output.amount_piconero != planned[output.public_key]:
+                raise PlanOutputSpentError("An output of the plan is not what it was.")
             images[output.public_key] = output.key_image
             if output.frozen:
                 await rpc.thaw(output.key_image)

@@ -114,7 +114,11 @@ def record_sighting(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sigh
         if event is not None:
             move(tx, escrow, event, SERVICE, now, detail=detail, funded_piconero=funded_piconero)
     elif escrow.state is State.FUNDED and taken_back(deposits, escrow.funded_piconero):
-        move(tx, escrow, Event.DEPOSIT_FELL_OUT, SERVICE, now, detail=detail, funded_piconero=None, due_at=now)
+        deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)  # it may yet come back
+        event = Event.DEPOSIT_FELL_OUT
+        move(
+            tx, escrow, event, SERVICE, now, detail=detail, funded_piconero=None, deposit_deadline=deadline, due_at=now
+        )
 
 
 def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, rules: DepositRules, now: float) -> None:

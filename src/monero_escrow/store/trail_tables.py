@@ -100,13 +100,14 @@ class Outbox:
         """
         escrows, events = schema.escrows, schema.events
         last_id: int = self._connection.scalar(select(func.max(events.c.id))) or 0
+        first_id = max(last_id + _LEAP, int(now * 1000))  # by the clock: one copy may be restored more than once
         newest = select(escrows.c.shop_id, func.max(escrows.c.created_at).label("at")).group_by(escrows.c.shop_id)
         latest = newest.subquery()
         where = (escrows.c.shop_id == latest.c.shop_id, escrows.c.created_at == latest.c.at)
         query = select(escrows.c.shop_id, func.min(escrows.c.id).label("id")).where(*where).group_by(escrows.c.shop_id)
         for number, row in enumerate(self._connection.execute(query).all(), start=1):
             values = {"shop_id": row.shop_id, "escrow_id": row.id, "type": kind, "data": dict(data), "at": now}
-            self._connection.execute(insert(events).values(id=last_id + _LEAP + number, **values))
+            self._connection.execute(insert(events).values(id=first_id + number, **values))
 
     def after(self, shop_id: str | None, last_id: int, limit: int) -> list[EventRecord]:
         """The events after the last one seen, of one shop or (None) of all, in order."""
