@@ -18,16 +18,12 @@ _LONGEST_WITH_EVERY_PIECE = 256
 class Needles:
     """The pieces of all secrets, in all their forms: which secret each gives away."""
 
-    def __init__(self, secrets: Mapping[str, str], public: Iterable[str] = ()) -> None:
-        """`secrets` are texts by their names, which say what they are; what also stands in a `public` one is none.
-
-        Raises ValueError for a secret too short to find.
-        """
-        everywhere = b"\n".join(form for text in public for form in forms(text))
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        """`secrets` are texts by their names, which say what they are. Raises ValueError for one too short to find."""
         self._secret_of: dict[bytes, str] = {}
         self.secrets = len(secrets)
         for name, secret in secrets.items():
-            pieces = {piece for form in forms(secret) for piece in _pieces(form) if piece not in everywhere}
+            pieces = {piece for form in forms(secret) for piece in _pieces(form)}
             if not pieces:
                 raise ValueError(f"The {name} is too short to be searched for.")
             self._secret_of |= dict.fromkeys(pieces, name)

@@ -33,7 +33,8 @@ from monero_escrow.monero.wallet_rpc import WalletRpcClient
 LOOPBACK: Final = "127.0.0.1"
 START_LIMIT_SECONDS: Final = 60.0
 _LASTING_PORTS: Final = range(18_400, 32_000)
-_LOG_FLAGS: Final = ("--log-level", "0", "--max-log-file-size", "10485760", "--max-log-files", "3")
+# At level 0 wallet2 still writes transactions down before they are published: that tells the real ring member.
+_LOG_FLAGS: Final = ("--log-level", "0,wallet.wallet2:ERROR", "--max-log-file-size", "10485760", "--max-log-files", "3")
 _NETWORK_FLAGS: Final[dict[Network, tuple[str, ...]]] = {
     Network.MAINNET: (),
     Network.STAGENET: ("--stagenet",),
