@@ -27,8 +27,7 @@ from monero_escrow.store.records import ParticipantRecord
 from monero_escrow.store.store import Transaction
 from monero_escrow.store.trail_tables import OK
 
-# A reorganisation may move the chain's tip back; wallets look this much further back than the height they were made at.
-_REORGANISATION_BLOCKS = 20
+_LEAST_BLOCKS_BACK = 20
 
 
 async def set_up(ctx: Context, escrow_id: str) -> None:
@@ -79,11 +78,15 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
 
 
 async def _restore_height(ctx: Context) -> int:
-    """From where the wallets look for deposits. A daemon that lags behind says too little, which does no harm."""
+    """From where the wallets look for deposits. A daemon that lags behind says too little, which does no harm.
+
+    A reorganisation may mine a deposit anew in an earlier block than the chain had at the set-up: so far back as
+    anything is not final.
+    """
     if ctx.daemon is None:
         return ctx.settings.monero_restore_height
     _, info = await ctx.daemon_of_our_network()
-    return max(0, info.height - _REORGANISATION_BLOCKS)
+    return max(0, info.height - max(ctx.settings.final_confirmations, _LEAST_BLOCKS_BACK))
 
 
 async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt) -> None:
