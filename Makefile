@@ -9,9 +9,11 @@ KILLS ?= 300
 PAIRS ?=
 SEED ?=
 N ?= 20
+PAYOUTS ?= 2000
 SEEDS ?= 20
+WORKERS ?= 1
 
-.PHONY: help demo demo-kills soak test simulate simulate-crashes check install dev serve bench lock docs format clean monero
+.PHONY: help demo demo-kills soak test simulate simulate-payouts simulate-crashes check install dev serve bench lock docs format clean monero
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -33,7 +35,10 @@ check: dev ## format, lint, types, import arrows, module sizes, generated docs
 install: $(VENV)/installed ## make .venv with monero-escrow in it
 
 simulate: dev ## the whole service through storms on virtual time (SEEDS=20, or SIMULATION_SEED=n to repeat one)
-	@SEEDS=$(SEEDS) $(BIN)/pytest -s tests/simulation $(ARGS)
+	@SEEDS=$(SEEDS) $(BIN)/pytest -s tests/simulation/test_simulation.py $(ARGS)
+
+simulate-payouts: dev ## payouts under lost answers, double requests, crashes, reorganisations (PAYOUTS=100000 WORKERS=2)
+	@PAYOUTS=$(PAYOUTS) WORKERS=$(WORKERS) $(BIN)/pytest -s tests/simulation/test_payouts.py $(ARGS)
 
 simulate-crashes: dev ## a crash at every boundary for SEEDS seeds, and at every ordered pair of them (hours; PAIRS=1)
 	@$(if $(PAIRS),EVERY_PAIR=1,EVERY_BOUNDARY_SEEDS=$(SEEDS)) $(BIN)/pytest -s tests/simulation/test_crashes.py $(ARGS)

@@ -28,7 +28,8 @@ from monero_escrow.store.store import Transaction
 from simulation import books
 from simulation.fate import Fate
 from simulation.people import SHOP, Trade, new_trade
-from simulation.run import keep_stray_error, log_for_problems
+from simulation.planted import found_secrets
+from simulation.run import Log, keep_stray_error, log_for_problems
 from simulation.storage import forget
 from simulation.virtual_time import VirtualLoop
 from simulation.world import World, repeatable
@@ -117,13 +118,13 @@ def live(seed: int | str, plan: Plan, folder: Path) -> Life:
     """One order from init-escrow to its final settlement, with these crashes. `folder` is removed again."""
     try:
         with repeatable(seed), log_for_problems() as log, asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            found = runner.run(_live(seed, plan, folder))
+            found = runner.run(_live(seed, plan, folder, log))
     finally:
         forget(folder)
     return Life((*log.faults, *found.problems), found.names, found.crashes, found.signatures)
 
 
-async def _live(seed: int | str, plan: Plan, folder: Path) -> Life:
+async def _live(seed: int | str, plan: Plan, folder: Path, log: Log) -> Life:
     trade = new_trade(Random(f"trade {seed}"), 0)
     fates: list[_Crashes] = []
 
@@ -139,6 +140,7 @@ async def _live(seed: int | str, plan: Plan, folder: Path) -> Life:
             wrong.append(found)
         else:
             wrong += books.Books(world).problems([trade], [found])
+        wrong += found_secrets(world, log.text())[0]
         return Life(tuple(wrong), tuple(fates[0].names), tuple(fates[0].happened), world.watch.looks["signature"])
 
 

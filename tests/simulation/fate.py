@@ -34,6 +34,8 @@ class Fate:
         self.struck: Counter[str] = Counter()
         """How often each kind of trouble really struck."""
         self.boundaries: Counter[str] = Counter()
+        self.haunted: set[str] = set()
+        """Processes whose open wallet a dead service's call may have changed since it was opened."""
         self.dead = False
         self.crash_wanted = asyncio.Event()
         self._awake = asyncio.Event()

@@ -71,7 +71,10 @@ class _Effect:
 
 
 class SimulatedProcess(FakeWalletRpc):
-    """One process on its own disk. `amid_work` is how likely a held call runs before a call of the living service."""
+    """One process, on its own disk unless one is given.
+
+    `amid_work` is how likely a held call runs before a call of the living service.
+    """
 
     def __init__(
         self,
@@ -82,11 +85,12 @@ class SimulatedProcess(FakeWalletRpc):
         rng: Random,
         *,
         network: Network,
+        disk: FakeDisk | None = None,
         amid_work: float = 0.0,
     ) -> None:
         super().__init__(
             url,
-            FakeDisk(),
+            disk or FakeDisk(),
             rng,
             network=network,
             version=monero.version,
@@ -100,7 +104,6 @@ class SimulatedProcess(FakeWalletRpc):
         self._chance = Random(f"{url} {rng.random()}")
         self._amid_work = amid_work
         self._held: list[_Effect] = []
-        self._haunted = False
 
     def service_died(self) -> None:
         """The client is gone, and its mark with it. What it had sent runs now, or is held and arrives later."""
@@ -114,7 +117,7 @@ class SimulatedProcess(FakeWalletRpc):
     def kill(self) -> None:
         super().kill()
         self._held.clear()
-        self._haunted = False
+        self._fate.haunted.discard(self.url)
 
     def run_late_calls(self) -> int:
         """Nobody gets the answers. What was held arrives too."""
@@ -138,18 +141,18 @@ class SimulatedProcess(FakeWalletRpc):
         """A call of the living service, before which a dead one's may slip in."""
         if self._held and self._chance.random() < self._amid_work:
             self._run_unheard(self._held.pop(0).effect)
-            self._haunted = True
+            self._fate.haunted.add(self.url)
             self._fate.struck[AMID] += 1
-        if self.listener is not None and not self._haunted:
+        if self.listener is not None and self.url not in self._fate.haunted:
             self.listener.about_to_change(self.url, effect.method, None if self._open is None else self._open.name)
         try:
             answer = effect.effect()
         except NotModelledError:
-            if not self._haunted:
+            if not self._fate.haunted:
                 raise
-            raise refusal_of(effect.method, -1, "") from None  # the wallet is in a state that no service leaves it in
+            raise refusal_of(effect.method, -1, "") from None  # it was given what no service gives: a peer was haunted
         if effect.method in _OPENING:
-            self._haunted = False
+            self._fate.haunted.discard(self.url)
         return answer
 
     def _run_unheard(self, effect: Callable[[], object]) -> None:

@@ -144,7 +144,7 @@ class _Life:
             if found is None:
                 continue
             left = [f"{view.escrow.order_id} {what}." for view in found if (what := books.unfinished(view))]
-            if left or self._storms.mending:
+            if left or self._storms.mending or self._world.monero.chain.pool:
                 quiet_since = None
             elif quiet_since is None:
                 quiet_since = self._world.clock.now()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 BLOCK_SECONDS = 120.0
+_GLANCE_SECONDS = 10.0
 _WRONG_CLOCK_SECONDS = (600.0, 4 * 3_600.0)
 
 

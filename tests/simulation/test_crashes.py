@@ -33,6 +33,10 @@ def folder(tmp_path: Path) -> Path:
     return quick_folder(tmp_path) / f"monero-escrow-crashes-{os.getpid()}"
 
 
+def _seeds() -> range:
+    return range(_FIRST_SEED, _FIRST_SEED + max(_SEEDS, 1))
+
+
 def _try_all(name: str, seed: int, lives: Iterator[Life]) -> Tried:
     tried = Tried()
     for life in lives:
@@ -43,24 +47,27 @@ def _try_all(name: str, seed: int, lives: Iterator[Life]) -> Tried:
     return tried
 
 
-@pytest.mark.skipif(_LONG, reason="the long form tries each boundary alone")
-def test_a_crash_at_every_boundary_in_a_row_loses_nothing(folder: Path) -> None:
-    tried = _try_all("every boundary in a row", _FIRST_SEED, every_boundary(_FIRST_SEED, folder))
-    assert len(tried.at) >= _LEAST_BOUNDARIES
-    assert tried.failures == [], "\n".join(map(str, tried.failures))
+@pytest.mark.skipif(_EVERY_PAIR and not _SEEDS, reason="only pairs are asked for")
+@_NO_LIMIT
+def test_crashes_at_every_boundary_in_a_row_lose_nothing(folder: Path) -> None:
+    everything = Tried()
+    for seed in _seeds():
+        tried = _try_all("every boundary in a row", seed, every_boundary(seed, folder))
+        assert len(tried.at) >= _LEAST_BOUNDARIES
+        everything.join(tried)
+    say(f"every boundary in a row, {len(_seeds())} seeds: {everything}; {bound(everything.at.total())}")
+    assert everything.failures == [], "\n".join(map(str, everything.failures))
 
 
 @pytest.mark.skipif(_EVERY_PAIR and not _SEEDS, reason="only pairs are asked for")
 @_NO_LIMIT
-def test_one_crash_at_a_boundary_loses_nothing() -> None:
-    seeds = range(_FIRST_SEED, _FIRST_SEED + max(_SEEDS, 1))
+def test_one_crash_at_a_boundary_loses_nothing(folder: Path) -> None:
     every = 1 if _SEEDS else _SAMPLE_EVERY
-    folder = quick_folder(Path("/tmp")) / f"monero-escrow-crashes-{os.getpid()}"
     everything = Tried()
-    for seed in seeds:
+    for seed in _seeds():
         tried = _try_all("one crash", seed, one_at_a_time(seed, folder, every=every, start=seed % every))
         everything.join(tried)
-    say(f"one crash, {len(seeds)} seeds: {everything}; {bound(everything.at.total())}")
+    say(f"one crash, {len(_seeds())} seeds: {everything}; {bound(everything.at.total())}")
     assert everything.failures == [], "\n".join(map(str, everything.failures))
     assert everything.at
 

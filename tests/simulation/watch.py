@@ -22,19 +22,10 @@ _STATE_MOVES = {(row.state.value, row.next_state.value) for row in TRANSITIONS}
 _PAYOUT_MOVES = {(before.value, after.value) for before, moves in PAYOUT_MOVES.items() for after in moves}
 _MESSAGES_OF_A_TRIO = 9
 _CHANGING = frozenset(
-    [
-        "prepare_multisig",
-        "make_multisig",
-        "exchange_multisig_keys",
-        "export_multisig_info",
-        "import_multisig_info",
-        "transfer",
-        "sweep_all",
-        "sign_multisig",
-        "submit_multisig",
-        "freeze",
-        "thaw",
-    ]
+    {
+        *("prepare_multisig", "make_multisig", "exchange_multisig_keys", "export_multisig_info"),
+        *("import_multisig_info", "transfer", "sweep_all", "sign_multisig", "submit_multisig", "freeze", "thaw"),
+    }
 )
 _Row = tuple[Any, ...]
 

@@ -64,10 +64,10 @@ class Climate:
     of_daemon_call: float = 0.012
     of_transaction: float = 0.006
     of_block: float = 0.06
-    of_deep_reorganisation: float = 0.02
+    of_deep_reorganisation: float = 0.03
     of_payout_in_pool: float = 0.15
     of_held_call: float = 0.3
-    seconds_between_clock_troubles: float = 7_000
+    seconds_between_clock_troubles: float = 4_500
     seconds_between_full_disks: float = 4_000
     seconds_between_pauses: float = 5_000
     seconds_between_second_copies: float = 3_000

@@ -20,10 +20,11 @@ from monero_escrow import service
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.roles import role_of_slot
+from monero_escrow.core.roles import ROLES, role_of_slot
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.private_chain import FakePrivateChain
 from monero_escrow.monero.versions import MoneroVersion
 from monero_escrow.store.store import open_sqlcipher
@@ -44,7 +45,8 @@ _FIRST_PORT = 41_000
 class World:
     """One run's world. Use `async with`; the service is a task of its own.
 
-    `quick` opens the database without migrations, and lets the service start anew at once.
+    `quick` opens the database without migrations, and lets the service start anew at once; with `shared_disks` all
+    processes of a class have one wallet folder.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class World:
         *,
         slots: int = 9,
         quick: bool = False,
+        shared_disks: bool = False,
         amid_work: float = 0.0,
         look_every_commits: int = 1,
         **settings: object,
@@ -76,6 +79,7 @@ class World:
         self.watch = Watch(self.monero.chain, every_commits=look_every_commits)
         self.payments = Payments(self)
         self._places: dict[str, str] = {}
+        self._disks = {role: FakeDisk() for role in ROLES} if shared_disks else {}
         self.processes = [self._process(seed, number, amid_work) for number in range(slots)]
         self.settings: Settings = load_settings(
             monero_network=_NETWORK.value,
@@ -105,6 +109,7 @@ class World:
             self.fate,
             Random(f"process {seed}/{number}"),
             network=_NETWORK,
+            disk=self._disks[role_of_slot(number)] if self._disks else None,
             amid_work=amid_work,
         )
         process.listener = self.watch
