@@ -71,7 +71,7 @@ def test_a_backup_dir_that_is_not_there_is_not_made(store: SqlStore, settings: S
 def test_a_copy_has_the_audit_row_that_tells_of_it(store: SqlStore, settings: Set, tmp_path: Path) -> None:
     backup(tmp_path / "copy")
 
-    copy = open_sqlcipher(tmp_path / "copy", MASTER_KEY, NETWORK)
+    copy = open_sqlcipher(tmp_path / "copy", MASTER_KEY, NETWORK, restores=True)
     query = "SELECT action FROM audit ORDER BY id DESC"
     assert copy._transact(lambda tx: tx.connection.exec_driver_sql(query).scalar(), False) == "backup_begun"
     copy.close()

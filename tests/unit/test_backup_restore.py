@@ -11,13 +11,13 @@ from monero_escrow.cli.backup import restore as restore_command
 from monero_escrow.config import Settings
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.restore import DatabaseExistsError
-from monero_escrow.service import AlreadyRunningError, only_one
+from monero_escrow.service import AlreadyRunningError, only_one, open_store
 from monero_escrow.store import facts, schema
 from monero_escrow.store.backup import BackupDamagedError, NotABackupError
 from monero_escrow.store.engine import DatabaseUnusableError, WrongDatabaseKeyError
 from monero_escrow.store.migrate import SchemaTooNewError
 from monero_escrow.store.records import TrioState
-from monero_escrow.store.store import OtherDatabaseError, SqlStore, Transaction
+from monero_escrow.store.store import OtherDatabaseError, SqlStore, Transaction, UnrestoredBackupError
 from unit.restoring import (
     COPIED_AT,
     NOW,
@@ -241,3 +241,12 @@ async def test_no_event_id_is_given_out_twice_and_each_shop_is_told(
     assert [event.type for event in told] == ["service.restored", "escrow.cancel"]
     assert told[0].data == {"copied_at": COPIED_AT}
     assert len(await again.read(lambda tx: tx.outbox.after("other", last_known, 100))) == 1
+
+
+async def test_a_backup_is_not_taken_for_a_database_before_it_is_restored(
+    tmp_path: Path, store: SqlStore, settings: Settings
+) -> None:
+    settings.data_dir.mkdir()
+    settings.database_path.write_bytes(back_up(tmp_path).read_bytes())
+    with pytest.raises(UnrestoredBackupError, match="This is a backup"):
+        open_store(settings)

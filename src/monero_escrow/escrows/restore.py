@@ -96,7 +96,7 @@ async def _mark(
 ) -> tuple[int, int]:
     """Bring the copy up to date, set aside what it cannot know of, and have it say that it is restored."""
     network = settings.monero_network
-    store = open_sqlcipher(copy, settings.master_key(), network)
+    store = open_sqlcipher(copy, settings.master_key(), network, restores=True)
     try:
         done = await store.write(lambda tx: _mark_rows(tx, contents, kept, network, now))
     finally:

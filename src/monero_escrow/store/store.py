@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
-from monero_escrow.store import schema
+from monero_escrow.store import facts, schema
 from monero_escrow.store.engine import WRITES, sqlcipher_engine
 from monero_escrow.store.escrow_table import EscrowTable
 from monero_escrow.store.key_table import KeyTable
@@ -88,6 +88,13 @@ class OtherDatabaseError(EscrowError):
     what_to_do = "Use one DATA_DIR a network, or set the settings back to what this database was made with."
 
 
+class UnrestoredBackupError(EscrowError):
+    """A backup lies where the database should be: it would not ask the chain what was paid since it was made."""
+
+    code = "unrestored_backup"
+    what_to_do = "Move it out of DATA_DIR, and bring it back with `monero-escrow restore FILE`."
+
+
 class SqlStore:
     """A `Store` on any engine SQLAlchemy speaks to; SQLCipher's single writer gets a thread of its own."""
 
@@ -134,7 +141,9 @@ class SqlStore:
         self._engine.dispose()
 
 
-def open_sqlcipher(path: Path, master_key: bytes, network: str, *, migrates: bool = True) -> SqlStore:
+def open_sqlcipher(
+    path: Path, master_key: bytes, network: str, *, migrates: bool = True, restores: bool = False
+) -> SqlStore:
     """The store in an encrypted file, made and migrated to this version's schema.
 
     With `migrates=False` nothing is made or migrated. The file's key and the sealing key are derived from the 32-byte
@@ -144,7 +153,7 @@ def open_sqlcipher(path: Path, master_key: bytes, network: str, *, migrates: boo
     engine = sqlcipher_engine(path, derive_key(master_key, "database"))
     sealer = Sealer(derive_key(master_key, "sealing"))
     try:
-        _hold_to(engine, {"network": network, "sealing_key_id": sealer.key_id})
+        _hold_to(engine, {"network": network, "sealing_key_id": sealer.key_id}, restores=restores)
         if migrates:
             migrate(engine)
             _keep_facts(engine, {"network": network, "sealing_key_id": sealer.key_id})
@@ -156,21 +165,23 @@ def open_sqlcipher(path: Path, master_key: bytes, network: str, *, migrates: boo
     return SqlStore(engine, sealer)
 
 
-def _hold_to(engine: Engine, facts: dict[str, str]) -> None:
-    """Refuse a database that was made for other things."""
+def _hold_to(engine: Engine, wanted: dict[str, str], *, restores: bool) -> None:
+    """Refuse a database that was made for other things, and a backup that nobody is restoring."""
     if not inspect(engine).has_table(schema.facts.name):
         return
     with engine.connect() as connection:
-        known = {row.name: row.value for row in connection.execute(select(schema.facts))}
-    for name, value in facts.items():
+        known = facts.read_facts(connection)
+    if facts.COPIED_AT in known and not restores:
+        raise UnrestoredBackupError("This is a backup, put in the place of a database. It was left as it was.")
+    for name, value in wanted.items():
         if known.get(name, value) != value:
             raise OtherDatabaseError(f"This database was made for {name} {known[name]}, not {value}.")
 
 
-def _keep_facts(engine: Engine, facts: dict[str, str]) -> None:
+def _keep_facts(engine: Engine, wanted: dict[str, str]) -> None:
     """Write on first use what the database belongs to."""
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         known = set(connection.scalars(select(schema.facts.c.name)))
-        for name, value in facts.items():
+        for name, value in wanted.items():
             if name not in known:
                 connection.execute(insert(schema.facts).values(name=name, value=value))
