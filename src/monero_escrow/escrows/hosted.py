@@ -167,6 +167,9 @@ class HostedWallet:
             except WalletFileMissingError:
                 await self._rebuild(trio, filename)
                 return
+        if not from_files:
+            await self.open(trio)  # there is no name left for another one
+            return
         raise InvariantError(f"{self.slot_name} has {_MOST_FILES} files of the {self.role} wallet, and none is sound.")
 
     async def _open_file(self, filename: str, address: str) -> bool:
