@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from unittest.mock import patch
+
 import pytest
 
+from monero_escrow.core import payout as plans
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.errors import ConflictError, InvariantError, NotFoundError
 from monero_escrow.core.life_cycle import State
-from monero_escrow.core.repairs import MOST_REPLACEMENTS, REFUSALS_BEFORE_REPLACEMENT
+from monero_escrow.core.repairs import MOST_FAILURES, MOST_REPLACEMENTS, REFUSALS_BEFORE_REPLACEMENT
 from monero_escrow.escrows import decide, held
 from monero_escrow.escrows.context import Context, DaemonUnavailableError
+from monero_escrow.escrows.signers import SignersDisagreeError
 from monero_escrow.monero.errors import TransactionRefusedError
 from monero_escrow.monero.ports import DaemonTransaction, KeyImageStatus
-from monero_escrow.store.records import PayoutRecord, PayoutState
+from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
 from monero_escrow.store.store import Transaction
 from unit.rows import XMR, hex64
 from unit.scripted import HEIGHT, ScriptedDaemon, an_escrow, broadcast, in_block, look, payouts
@@ -271,3 +276,72 @@ async def test_coins_that_are_spent_already_are_not_given_back_to_be_decided_abo
     with pytest.raises(ConflictError, match="spent already"):
         await called_off(ctx)
     assert (await payouts(ctx))[0].state is PayoutState.HELD
+
+
+async def signed_badly(_ctx: Context, _payout: PayoutRecord, _trio: TrioRecord) -> None:
+    raise SignersDisagreeError("The signers' wallets see 1 and 2 outputs.")
+
+
+async def tried(ctx: Context, times: int) -> PayoutRecord:
+    """The payout after so many tries at signing that the wallets spoilt."""
+    with patch("monero_escrow.escrows.advance.sign_and_submit", signed_badly):
+        for _ in range(times):
+            with suppress(SignersDisagreeError):
+                await look(ctx)
+    return (await payouts(ctx))[0]
+
+
+async def decided(ctx: Context, daemon: ScriptedDaemon, deposit_height: int | None) -> None:
+    """A refund that nobody signed yet, of a deposit in this block; None: in the pool."""
+    await an_escrow(ctx, State.FUNDED, (OutputStatus.COUNTED, XMR))
+    await ctx.store.write(await decide.refund(ctx, "escrow", "shop"))
+    (coin,) = await ctx.store.read(lambda tx: tx.outputs.of("escrow"))
+    pooled = deposit_height is None
+    daemon.known[coin.txid] = DaemonTransaction(coin.txid, pooled, deposit_height, 0, "raw", False)
+
+
+async def test_wallets_that_go_on_disagreeing_have_the_payout_held_for_a_person(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    await decided(ctx, daemon, HEIGHT - 40)
+    assert (await tried(ctx, MOST_FAILURES - 1)).state is PayoutState.DECIDED
+    payout = await tried(ctx, 1)
+    assert payout.state is PayoutState.HELD
+    assert "call the payout off" in (payout.trouble or "")
+
+
+@pytest.mark.parametrize("deposit_height", [None, HEIGHT - 9])
+async def test_nothing_is_held_against_a_payout_while_its_deposit_is_being_mined_again(
+    ctx: Context, daemon: ScriptedDaemon, deposit_height: int | None
+) -> None:
+    await decided(ctx, daemon, deposit_height)
+    payout = await tried(ctx, 2 * MOST_FAILURES)
+    assert (payout.state, payout.failures) == (PayoutState.DECIDED, 0)
+
+
+async def test_a_look_that_works_forgets_the_failures_before_it(ctx: Context, daemon: ScriptedDaemon) -> None:
+    await broadcast(ctx)
+    daemon.refusal = REFUSED
+    with pytest.raises(TransactionRefusedError):
+        await look(ctx)
+    assert (await payouts(ctx))[0].failures == 1
+    daemon.known[hex64("txid")] = in_block(HEIGHT - 1)
+    assert (await look(ctx)).failures == 0
+
+
+async def test_a_part_of_a_decision_is_not_called_off_while_its_coins_are_there_and_another_part_stands(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    """Else they would be late coins, and go back to the buyer by themselves."""
+    coins = [(OutputStatus.COUNTED, XMR // 100)] * (plans.MOST_OUTPUTS + 1)
+    await an_escrow(ctx, State.FUNDED, *coins)
+    await ctx.store.write(await decide.release(ctx, "escrow", "shop"))
+    first, second = await payouts(ctx)
+    await ctx.store.write(lambda tx: held.hold(tx, second.id, "The fee is too high.", 200.0))
+    for coin in await ctx.store.read(lambda tx: tx.outputs.of("escrow")):
+        daemon.known[coin.txid] = DaemonTransaction(coin.txid, False, HEIGHT - 40, 0, "raw", False)
+    with pytest.raises(ConflictError, match="Another part"):
+        await ctx.store.write(await held.to_call_off(ctx, "escrow", second.number, "operator:ann"))
+    daemon.known.clear()  # no coin of it is on the chain any more
+    await ctx.store.write(await held.to_call_off(ctx, "escrow", second.number, "operator:ann"))
+    assert [payout.state for payout in await payouts(ctx)] == [first.state, PayoutState.CALLED_OFF]

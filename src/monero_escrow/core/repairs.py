@@ -9,7 +9,7 @@ proposal that spends the same anchor.
 from __future__ import annotations
 
 MOST_FAILURES = 12
-"""Failures in a row, in one state, before a payout is held: with their growing pauses, about twenty minutes."""
+"""Failures in a row, in one state, before a payout is held: minutes, for pauses grow and each block cuts them short."""
 
 MOST_REPLACEMENTS = 3
 """Transactions the network refused, before a payout is held."""

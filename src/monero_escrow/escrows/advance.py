@@ -12,6 +12,7 @@ number of times, by one caller at a time. A payout step that fails is classified
 
 from __future__ import annotations
 
+from monero_escrow.core.deposits import confirmations_of
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.repairs import MOST_FAILURES, MOST_REPLACEMENTS, gives_up, replaces
@@ -54,19 +55,36 @@ async def _carry_out_payouts(ctx: Context, escrow_id: str) -> bool:
 async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
     """A step of one payout; True when all that is left is to follow the chain, or to wait for a person."""
     try:
-        return await _go_on(ctx, payout)
+        done = await _go_on(ctx, payout)
     except EscrowError as error:
         rule = rule_for(error)
         if rule.remedy is Remedy.WAIT:
             raise
-        if rule.remedy is not Remedy.HOLD:
-            await ctx.chain()  # while the daemon is away, nothing is held against a payout: this waits for it
+        if rule.remedy is not Remedy.HOLD and await _deposits_are_on_their_way(ctx, payout):
+            raise
         public_message = error.public_message
         now = ctx.clock.now()
         moved_to = await ctx.store.write(lambda tx: _repair(tx, payout.id, rule, public_message, now))
         if moved_to is None:
             raise
         return moved_to is PayoutState.HELD
+    if payout.failures:
+        await ctx.store.write(lambda tx: tx.payouts.forget_failures(payout.id))
+    return done
+
+
+async def _deposits_are_on_their_way(ctx: Context, payout: PayoutRecord) -> bool:
+    """Whether a reorganisation put coins of the plan into the pool, or into a block that is not deep enough yet.
+
+    They cannot be spent meanwhile, and nothing is held against the payout. Raises DaemonUnavailableError: nor is
+    anything while the daemon is away.
+    """
+    daemon, info = await ctx.chain()
+    outputs = await ctx.store.read(lambda tx: tx.outputs.of(payout.escrow_id))
+    txids = sorted({output.txid for output in outputs if output.payout_id == payout.id})
+    heights = [found.block_height for found in (await daemon.get_transactions(txids)).values()]
+    enough = ctx.settings.deposit_confirmations
+    return any(height is None or confirmations_of(height, info.height) < enough for height in heights)
 
 
 async def _go_on(ctx: Context, payout: PayoutRecord) -> bool:

@@ -6,6 +6,8 @@ the network for every transaction that was ever signed for the payout.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.core.payout import PayoutKind
@@ -80,39 +82,51 @@ async def to_call_off(ctx: Context, escrow_id: str, number: int, actor: str) -> 
     daemon, _ = await ctx.chain()
     known = await daemon.get_transactions(sorted({output.txid for output in planned}))
     mined = {txid for txid, found in known.items() if found.block_height is not None}
-    all_on_chain = all(output.txid in mined for output in planned)
+    on_chain = [output for output in planned if output.txid in mined]
     images = [output.key_image for output in planned if output.key_image is not None]
     statuses = await daemon.is_key_image_spent(images) if images else []
     spent = any(status is not KeyImageStatus.UNSPENT for status in statuses)
 
     def decision(tx: Transaction) -> None:
         escrow, payout = _held(tx, escrow_id, number)
+        of_order = [other for other in tx.payouts.of(escrow_id) if not other.further]
+        others = [other for other in of_order if other.id != payout.id and other.state is not PayoutState.CALLED_OFF]
         if spent:
             raise ConflictError(
                 "An output of this payout is spent already.",
                 what_to_do="Find the transaction that spends it; a payout of these coins cannot be decided anew.",
             )
-        if all_on_chain and tx.payouts.signed_txids(payout.id):
+        if len(on_chain) == len(planned) and tx.payouts.signed_txids(payout.id):
             raise ConflictError(
                 "A transaction was signed for this payout, and its deposit is on the chain.",
                 what_to_do="Resume the payout, or replace it: the network takes one of its transactions at most.",
             )
+        if on_chain and others and not payout.further:
+            raise ConflictError(
+                "Another part of this decision is paid or under way, and coins of this part are there.",
+                what_to_do="Resume the payout, or replace it: a decision is carried out as a whole.",
+            )
         now = ctx.clock.now()
         tx.payouts.call_off(payout, now)
-        detail: dict[str, object] = {"payout": payout.number}
-        left = [other for other in tx.payouts.of(escrow_id) if not other.further and other.state not in DONE]
-        if escrow.state is not State.PAYING_OUT or left:
-            tx.audit.add(actor, "payout_called_off", now, escrow_id=escrow.id, detail=detail)
-            _wake(tx, escrow, now)
-        elif any(other.state is PayoutState.SETTLED and not other.further for other in tx.payouts.of(escrow_id)):
-            move(tx, escrow, Event.PAYOUT_SETTLED, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
-        else:
-            event = Event.RULING_CALLED_OFF if payout.plan.kind is PayoutKind.RULING else Event.PAYOUT_CALLED_OFF
-            deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)
-            move(tx, escrow, event, actor, now, detail=detail, deposit_deadline=deadline)
-            _wake(tx, tx.escrows.get(escrow.id), now)
+        _follow_call_off(tx, escrow, payout, others, actor, now)
 
     return decision
+
+
+def _follow_call_off(
+    tx: Transaction, escrow: EscrowRecord, payout: PayoutRecord, others: Sequence[PayoutRecord], actor: str, now: float
+) -> None:
+    """The escrow awaits its deposit again, or a ruling; unless other parts of the decision stand, or it was closed."""
+    detail: dict[str, object] = {"payout": payout.number}
+    if escrow.state is not State.PAYING_OUT or any(other.state not in DONE for other in others):
+        tx.audit.add(actor, "payout_called_off", now, escrow_id=escrow.id, detail=detail)
+    elif others:
+        move(tx, escrow, Event.PAYOUT_SETTLED, actor, now, detail=detail)
+    else:
+        event = Event.RULING_CALLED_OFF if payout.plan.kind is PayoutKind.RULING else Event.PAYOUT_CALLED_OFF
+        deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)
+        move(tx, escrow, event, actor, now, detail=detail, deposit_deadline=deadline)
+    _wake(tx, tx.escrows.get(escrow.id), now)
 
 
 def _planned_outputs(tx: Transaction, escrow_id: str, number: int) -> list[OutputRecord]:

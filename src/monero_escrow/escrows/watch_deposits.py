@@ -164,7 +164,7 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
         if vanished.payout_id is None:
             if vanished.final_at is not None:
                 raise DeepReorganisationError(
-                    f"A deposit of block {vanished.height}, long final, is not there any more."
+                    f"For the operator: a deposit of block {vanished.height}, long final, is not there any more."
                 )
             tx.outputs.forget(escrow.id, vanished.public_key)
             detail = {"txid": short(vanished.txid), "amount_piconero": str(vanished.amount_piconero)}

@@ -149,6 +149,10 @@ class PayoutTable:
         t = schema.payouts
         self._connection.execute(update(t).where(t.c.id == payout_id).values(failures=t.c.failures + 1))
 
+    def forget_failures(self, payout_id: str) -> None:
+        """A step worked: what comes now is no failure in a row."""
+        self._change(payout_id, failures=0)
+
     def seen_mined(self, payout_id: str, height: int | None) -> None:
         """In which block its transaction is now; None: in none."""
         self._change(payout_id, mined_height=height)
