@@ -7,11 +7,6 @@ LONGEST_PAUSE_SECONDS = 300.0
 _MOST_DOUBLINGS = 9
 
 
-def pause_seconds(failures: int, jitter: float = 1.0) -> float:
-    """The pause after so many failures in a row before this one: 1, 2, 4 … 300 seconds at the most.
-
-    `jitter`, from 0 to 1, draws it from the upper half of that, so that whatever failed together is not tried again
-    together.
-    """
-    longest = min(FIRST_PAUSE_SECONDS * (1 << min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE_SECONDS)
-    return longest * (1 + jitter) / 2
+def pause_seconds(failures: int) -> float:
+    """The pause after so many failures in a row before this one: 1, 2, 4 … 300 seconds."""
+    return min(FIRST_PAUSE_SECONDS * (1 << min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE_SECONDS)

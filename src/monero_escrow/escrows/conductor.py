@@ -18,6 +18,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.escrows.advance import advance
 from monero_escrow.escrows.context import Context
+from monero_escrow.jitter import jittered
 from monero_escrow.monero.errors import TransportError
 from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
@@ -150,8 +151,7 @@ class Conductor:
         self, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS
     ) -> None:
         """Keep the reason, and wait longer each time."""
-        jitter = int.from_bytes(self.ctx.entropy(2)) / 65_536
-        pause = min(pause_seconds(escrow.failures, jitter), most_seconds)
+        pause = min(jittered(pause_seconds(escrow.failures)), most_seconds)
         due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
         await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
 

@@ -57,7 +57,7 @@ class Deciding:
         path: str,
         body: BaseModel | None,
         make: MakeDecision,
-        check: Callable[[EscrowRecord], object],
+        check: Callable[[EscrowRecord], object] = lambda _escrow: None,
     ) -> JSONResponse:
         """Carry a decision out once, and answer with the escrow as it is then. `check` raises what forbids it."""
         ctx, escrow_id, scope = self.conductor.ctx, self.escrow_id, caller.scope

@@ -31,7 +31,7 @@ async def resume(
     async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
         return held.to_resume(escrow_id, number, actor, ctx.clock.now())
 
-    return await deciding.carry_out(caller, f"payouts/{number}/resume", body, make, check=lambda _escrow: None)
+    return await deciding.carry_out(caller, f"payouts/{number}/resume", body, make)
 
 
 @router.post("/replace", summary="Sign a held payout anew", response_model=Escrow, responses=ANSWERS)
@@ -43,7 +43,7 @@ async def replace(
     async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
         return held.to_replace(escrow_id, number, actor, ctx.clock.now())
 
-    return await deciding.carry_out(caller, f"payouts/{number}/replace", body, make, check=lambda _escrow: None)
+    return await deciding.carry_out(caller, f"payouts/{number}/replace", body, make)
 
 
 @router.post("/call-off", summary="Give a held payout up", response_model=Escrow, responses=ANSWERS)
@@ -58,4 +58,4 @@ async def call_off(
     async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
         return await held.to_call_off(ctx, escrow_id, number, actor)
 
-    return await deciding.carry_out(caller, f"payouts/{number}/call-off", body, make, check=lambda _escrow: None)
+    return await deciding.carry_out(caller, f"payouts/{number}/call-off", body, make)
