@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 
 from monero_escrow.core.deposits import Coverage, OutputStatus
+from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.pauses import LONGEST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.core.payout import NothingToPayOutError, PayoutKind
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.context import Context, DaemonUnavailableError
 from monero_escrow.escrows.decide import DepositsPendingError
-from monero_escrow.escrows.watch_deposits import deposits_of
+from monero_escrow.escrows.watch_deposits import Sighting, deposits_of, record_sighting
 from monero_escrow.jitter import jittered
 from unit.rows import XMR
-from unit.scripted import ScriptedDaemon, an_escrow, payouts
+from unit.scripted import HEIGHT, ScriptedDaemon, an_escrow, payouts
 
 # Worth more than the fee one input adds, and less than a whole transaction costs.
 WORTHLESS_ALONE = 20_000_000
@@ -81,6 +82,28 @@ async def test_a_ruling_waits_for_a_deposit_that_a_reorganisation_put_back_into_
     await an_escrow(ctx, State.DISPUTED, (OutputStatus.COUNTED, XMR // 2), in_pool=XMR // 2)
     with pytest.raises(DepositsPendingError):
         await ctx.store.write(await decide.ruling(ctx, "escrow", "arbiter", 5_000, 5_000))
+
+
+async def test_a_dispute_whose_deposit_is_gone_for_good_is_dismissed_and_the_deposit_awaited_again(ctx: Context) -> None:
+    await an_escrow(ctx, State.DISPUTED)
+    await ctx.store.write(lambda tx: tx.escrows.change("escrow", expected=State.DISPUTED, now=0, funded_piconero=XMR))
+    with pytest.raises(NothingToPayOutError):
+        await ctx.store.write(await decide.ruling(ctx, "escrow", "arbiter", 5_000, 5_000))
+    await ctx.store.write(decide.dismiss(ctx, "escrow", "arbiter", "The deposit is gone."))
+    dismissed = await ctx.store.read(lambda tx: tx.escrows.get("escrow"))
+    assert (dismissed.state, dismissed.due_at) == (State.FUNDED, ctx.clock.now())
+    nothing = Sighting((), 0, HEIGHT)
+    await ctx.store.write(lambda tx: record_sighting(ctx, tx, dismissed, nothing))
+    assert (await ctx.store.read(lambda tx: tx.escrows.get("escrow"))).state is State.AWAITING_DEPOSIT
+
+
+async def test_a_dismissal_tells_its_reason(ctx: Context) -> None:
+    await an_escrow(ctx, State.DISPUTED, (OutputStatus.COUNTED, XMR))
+    with pytest.raises(InvalidInputError):
+        decide.dismiss(ctx, "escrow", "arbiter", "  ")
+    await ctx.store.write(decide.dismiss(ctx, "escrow", "arbiter", "They agree."))
+    last = (await ctx.store.read(lambda tx: tx.audit.of("escrow")))[-1]
+    assert (last.action, last.detail) == ("dismiss", {"reason": "They agree."})
 
 
 def test_pauses_grow_to_a_bound_and_never_overflow() -> None:

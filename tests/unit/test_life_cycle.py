@@ -41,7 +41,7 @@ EXPECTED = {
         Event.DISPUTE: State.DISPUTED,
         Event.DEPOSIT_FELL_OUT: State.AWAITING_DEPOSIT,
     },
-    State.DISPUTED: {Event.RULING: State.PAYING_OUT},
+    State.DISPUTED: {Event.RULING: State.PAYING_OUT, Event.DISMISS: State.FUNDED},
     State.PAYING_OUT: {
         Event.PAYOUT_SETTLED: State.SETTLED,
         Event.PAYOUT_CALLED_OFF: State.AWAITING_DEPOSIT,
@@ -79,9 +79,9 @@ def test_each_event_in_each_state_leads_where_it_should_or_is_refused(state: Sta
         assert transition(state, event).next_state is expected
 
 
-def test_only_the_arbiter_rules_and_the_arbiter_does_nothing_else() -> None:
-    assert callers_of(Event.RULING) == {Caller.ARBITER}
-    assert {row.event for row in TRANSITIONS if row.caller is Caller.ARBITER} == {Event.RULING}
+def test_only_the_arbiter_ends_a_dispute_and_the_arbiter_does_nothing_else() -> None:
+    assert callers_of(Event.RULING) == callers_of(Event.DISMISS) == {Caller.ARBITER}
+    assert {row.event for row in TRANSITIONS if row.caller is Caller.ARBITER} == {Event.RULING, Event.DISMISS}
 
 
 def test_what_happens_on_the_chain_or_by_the_clock_is_caused_by_the_service_alone() -> None:
@@ -157,5 +157,5 @@ def test_the_stored_names_of_states_and_events_have_not_changed() -> None:
     assert {event.value for event in Event} == {
         "address_ready", "deposit_complete", "deadline_passed_short", "deadline_passed_empty", "accept_short", "extend",
         "cancel", "release", "refund", "dispute", "ruling", "payout_settled", "late_coins_refunded",
-        "deposit_fell_out", "payout_fell_out", "payout_called_off", "ruling_called_off",
+        "deposit_fell_out", "payout_fell_out", "payout_called_off", "ruling_called_off", "dismiss",
     }  # fmt: skip

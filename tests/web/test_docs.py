@@ -22,7 +22,7 @@ def operations(world: World) -> dict[str, dict[str, Any]]:
 
 
 def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
-    actions = ("release", "refund", "cancel", "accept-short", "dispute", "extend", "ruling")
+    actions = ("release", "refund", "cancel", "accept-short", "dispute", "extend", "ruling", "dismiss")
     assert set(operations(world)) == {
         "POST /api/orders/{order_id}/init-escrow",
         "GET /api/escrows",

@@ -71,6 +71,7 @@ class Event(StrEnum):
     REFUND = "refund"
     DISPUTE = "dispute"
     RULING = "ruling"
+    DISMISS = "dismiss"
     DEPOSIT_FELL_OUT = "deposit_fell_out"
     PAYOUT_SETTLED = "payout_settled"
     PAYOUT_FELL_OUT = "payout_fell_out"
@@ -122,6 +123,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         _S.PAYING_OUT,
         "the shares add up to 10,000; the amount counts, or nothing more is pending",
     ),
+    Transition(_S.DISPUTED, _E.DISMISS, _C.ARBITER, _S.FUNDED),
     Transition(_S.PAYING_OUT, _E.PAYOUT_SETTLED, _C.SERVICE, _S.SETTLED, "its transaction is deep enough"),
     Transition(
         _S.PAYING_OUT, _E.PAYOUT_CALLED_OFF, _C.OPERATOR, _S.AWAITING_DEPOSIT, "it is held, and can never be mined"
@@ -188,7 +190,7 @@ _WAITS_FOR = {
     State.AWAITING_DEPOSIT: "The buyer: the deposit has not come, or not with enough confirmations.",
     State.SHORT: "The shop: less than the amount came. Accept it, extend the deadline, or refund.",
     State.FUNDED: "The shop: release, refund, or open a dispute.",
-    State.DISPUTED: "The arbiter: a ruling.",
+    State.DISPUTED: "The arbiter: rule, or dismiss the dispute.",
     State.PAYING_OUT: "The service and the chain: the payout is under way.",
     State.SETTLED: "Nobody.",
     State.EXPIRED: "Nobody; the shop may extend the deadline.",

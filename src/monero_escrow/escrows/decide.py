@@ -92,15 +92,31 @@ async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, ven
 
 def dispute(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
     """Buyer and vendor disagree: from now on only the arbiter decides."""
-    text = reason.strip()
-    if not text or len(text) > _LONGEST_REASON or not text.isprintable():
-        raise InvalidInputError(f"A dispute needs a reason of 1 to {_LONGEST_REASON} printable characters.")
+    text = _reason("A dispute", reason)
 
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
         move(tx, escrow, Event.DISPUTE, actor, ctx.clock.now(), detail={"reason": text})
 
     return decision
+
+
+def dismiss(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
+    """The arbiter sees nothing to rule about: the shop decides again. A deposit that is gone is awaited again."""
+    text = _reason("A dismissal", reason)
+
+    def decision(tx: Transaction) -> None:
+        escrow, now = tx.escrows.get(escrow_id), ctx.clock.now()
+        move(tx, escrow, Event.DISMISS, actor, now, detail={"reason": text}, due_at=now)
+
+    return decision
+
+
+def _reason(what: str, reason: str) -> str:
+    text = reason.strip()
+    if not text or len(text) > _LONGEST_REASON or not text.isprintable():
+        raise InvalidInputError(f"{what} needs a reason of 1 to {_LONGEST_REASON} printable characters.")
+    return text
 
 
 def accept_short(ctx: Context, escrow_id: str, actor: str) -> Decision:

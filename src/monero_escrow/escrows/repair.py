@@ -98,6 +98,14 @@ REMEDIES: tuple[Rule, ...] = (
 )
 
 
+_UNFORESEEN = Rule(
+    (EscrowError,),
+    "nobody foresaw it",
+    Remedy.HOLD,
+    "The log of that moment says more. Find out what it means, and report it; only then resume the payout.",
+)
+
+
 def rule_for(error: EscrowError) -> Rule:
-    """The first rule that names the error's class. What nobody thought of is for a person."""
-    return next((rule for rule in REMEDIES if isinstance(error, rule.errors)), REMEDIES[0])
+    """The first rule that names the error's class. What nobody foresaw is for a person."""
+    return next((rule for rule in REMEDIES if isinstance(error, rule.errors)), _UNFORESEEN)

@@ -88,9 +88,10 @@ def _tell_settled(ctx: Context, tx: Transaction, payout: PayoutRecord, txid: str
         published: dict[str, object] = {"txid": txid}
         move(tx, escrow, Event.PAYOUT_SETTLED, SERVICE, now, detail=detail, published=published, due_at=now)
         return
-    tx.audit.add(SERVICE, "further_payout_settled", now, escrow_id=escrow.id, detail=detail)
+    what = "further_payout_settled" if payout.further else "payout_part_settled"
+    tx.audit.add(SERVICE, what, now, escrow_id=escrow.id, detail=detail)
     data = {"order_id": escrow.order_id, **detail, "txid": txid}
-    tx.outbox.add(escrow.shop_id, escrow.id, "escrow.further_payout_settled", data, now)
+    tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{what}", data, now)
 
 
 def _record_fallen_out(ctx: Context, tx: Transaction, payout_id: str, height: int | None) -> None:
@@ -104,6 +105,7 @@ def _record_fallen_out(ctx: Context, tx: Transaction, payout_id: str, height: in
     if escrow.state is State.SETTLED and not payout.further:
         move(tx, escrow, Event.PAYOUT_FELL_OUT, SERVICE, now, detail=detail, due_at=now)
         return
-    tx.audit.add(SERVICE, "further_payout_fell_out", now, escrow_id=escrow.id, detail=detail)
+    what = "further_payout_fell_out" if payout.further else "payout_part_fell_out"
+    tx.audit.add(SERVICE, what, now, escrow_id=escrow.id, detail=detail)
     data = {"order_id": escrow.order_id, **detail, "txid": payout.signed_txid}
-    tx.outbox.add(escrow.shop_id, escrow.id, "escrow.further_payout_fell_out", data, now)
+    tx.outbox.add(escrow.shop_id, escrow.id, f"escrow.{what}", data, now)

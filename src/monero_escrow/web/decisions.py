@@ -29,7 +29,7 @@ from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.idempotency import HEADER, REPLAYED_HEADER, Repeatable
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.render import escrow_answer
-from monero_escrow.web.schemas import DisputeTerms, Escrow, ExtendTerms, NoTerms, RulingTerms
+from monero_escrow.web.schemas import DismissalTerms, DisputeTerms, Escrow, ExtendTerms, NoTerms, RulingTerms
 
 router = APIRouter(prefix="/api/escrows/{escrow_id}", tags=["decisions"])
 
@@ -141,6 +141,16 @@ async def ruling(deciding: TheDecision, caller: ArbiterCaller, body: RulingTerms
         return await decide.ruling(ctx, escrow_id, actor, body.buyer_share, body.vendor_share)
 
     return await deciding.take(caller, Event.RULING, body, make)
+
+
+@_action(Event.DISMISS, "Dismiss a dispute")
+async def dismiss(deciding: TheDecision, caller: ArbiterCaller, body: DismissalTerms) -> JSONResponse:
+    """No ruling is needed: the parties agree, or the deposit is gone for good. The shop decides again."""
+
+    async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
+        return decide.dismiss(ctx, escrow_id, actor, body.reason)
+
+    return await deciding.take(caller, Event.DISMISS, body, make)
 
 
 @_action(Event.ACCEPT_SHORT, "Accept less than the amount")

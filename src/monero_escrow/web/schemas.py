@@ -115,6 +115,19 @@ class DisputeTerms(_Request):
     )
 
 
+class DismissalTerms(_Request):
+    """Why no ruling is needed."""
+
+    model_config = _example(reason="Buyer and vendor have agreed.")
+
+    reason: str = Field(
+        min_length=1,
+        max_length=LONGEST_REASON,
+        description="For the shop and the history.",
+        examples=["Agreed"],
+    )
+
+
 class ExtendTerms(_Request):
     """How long the buyer may take instead."""
 
