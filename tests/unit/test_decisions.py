@@ -84,7 +84,7 @@ async def test_a_ruling_waits_for_a_deposit_that_a_reorganisation_put_back_into_
         await ctx.store.write(await decide.ruling(ctx, "escrow", "arbiter", 5_000, 5_000))
 
 
-async def test_a_dispute_whose_deposit_is_gone_for_good_is_dismissed_and_the_deposit_awaited_again(ctx: Context) -> None:
+async def test_a_dismissed_dispute_whose_deposit_is_gone_for_good_awaits_it_again(ctx: Context) -> None:
     await an_escrow(ctx, State.DISPUTED)
     await ctx.store.write(lambda tx: tx.escrows.change("escrow", expected=State.DISPUTED, now=0, funded_piconero=XMR))
     with pytest.raises(NothingToPayOutError):
