@@ -21,8 +21,8 @@ help: ## list these commands
 demo: install monero ## three orders on a private Monero chain, about a minute (KEEP=1 leaves it running)
 	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep)
 
-test: dev monero ## all tests, real chain included
-	@MONERO_BIN_DIRS="$$(scripts/monero-folders)" $(BIN)/pytest $(ARGS)
+test: dev monero ## all tests, real chain included, one worker a core (ARGS=... for pytest instead)
+	@MONERO_BIN_DIRS="$$(scripts/monero-folders)" $(BIN)/pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
 check: dev ## format, lint, types, import arrows, module sizes, generated docs
 	$(BIN)/ruff format --check .
