@@ -278,6 +278,40 @@ async def test_coins_that_are_spent_already_are_not_given_back_to_be_decided_abo
     assert (await payouts(ctx))[0].state is PayoutState.HELD
 
 
+async def written_off(ctx: Context) -> None:
+    await ctx.store.write(await held.to_write_off(ctx, "escrow", 1, "operator:ann", "Paid before the restore."))
+
+
+async def test_a_payout_whose_coins_left_by_a_strangers_transaction_is_written_off_and_stays_so(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    await broadcast(ctx)
+    daemon.spent[hex64("image")] = KeyImageStatus.IN_CHAIN
+    await look(ctx)
+    await written_off(ctx)
+    (payout,) = await payouts(ctx)
+    assert (payout.state, payout.trouble) == (PayoutState.WRITTEN_OFF, "Paid before the restore.")
+    assert await escrow_state(ctx) is State.SETTLED
+    (coin,) = await ctx.store.read(lambda tx: tx.outputs.of("escrow"))
+    assert coin.payout_id == payout.id
+    with pytest.raises(ConflictError):
+        await written_off(ctx)
+
+
+async def test_a_payout_is_not_written_off_while_one_of_ours_may_have_paid_it(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    payout = await broadcast(ctx)
+    await ctx.store.write(lambda tx: held.hold(tx, payout.id, "Look.", 200.0))
+    with pytest.raises(ConflictError, match="not known to be spent"):
+        await written_off(ctx)
+    daemon.spent[hex64("image")] = KeyImageStatus.IN_CHAIN
+    daemon.known[hex64("txid")] = in_block(HEIGHT - 1)
+    with pytest.raises(ConflictError, match="not known to be spent"):
+        await written_off(ctx)
+    assert (await payouts(ctx))[0].state is PayoutState.HELD
+
+
 async def signed_badly(_ctx: Context, _payout: PayoutRecord, _trio: TrioRecord) -> None:
     raise SignersDisagreeError("The signers' wallets see 1 and 2 outputs.")
 

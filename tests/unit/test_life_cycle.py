@@ -46,6 +46,7 @@ EXPECTED = {
         Event.PAYOUT_SETTLED: State.SETTLED,
         Event.PAYOUT_CALLED_OFF: State.AWAITING_DEPOSIT,
         Event.RULING_CALLED_OFF: State.DISPUTED,
+        Event.PAYOUT_WRITTEN_OFF: State.SETTLED,
     },
     State.SETTLED: {
         Event.PAYOUT_FELL_OUT: State.PAYING_OUT,
@@ -158,4 +159,5 @@ def test_the_stored_names_of_states_and_events_have_not_changed() -> None:
         "address_ready", "deposit_complete", "deadline_passed_short", "deadline_passed_empty", "accept_short", "extend",
         "cancel", "release", "refund", "dispute", "ruling", "payout_settled", "late_coins_refunded",
         "deposit_fell_out", "payout_fell_out", "payout_called_off", "ruling_called_off", "dismiss",
+        "payout_written_off",
     }  # fmt: skip

@@ -30,7 +30,7 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
         *(f"POST /api/escrows/{{escrow_id}}/{action}" for action in actions),
         *(
             f"POST /api/escrows/{{escrow_id}}/payouts/{{number}}/{action}"
-            for action in ("resume", "replace", "call-off")
+            for action in ("resume", "replace", "call-off", "write-off")
         ),
         "GET /api/events",
         "GET /admin/health",

@@ -77,6 +77,7 @@ class Event(StrEnum):
     PAYOUT_FELL_OUT = "payout_fell_out"
     PAYOUT_CALLED_OFF = "payout_called_off"
     RULING_CALLED_OFF = "ruling_called_off"
+    PAYOUT_WRITTEN_OFF = "payout_written_off"
     LATE_COINS_REFUNDED = "late_coins_refunded"
 
 
@@ -129,6 +130,13 @@ TRANSITIONS: tuple[Transition, ...] = (
         _S.PAYING_OUT, _E.PAYOUT_CALLED_OFF, _C.OPERATOR, _S.AWAITING_DEPOSIT, "it is held, and can never be mined"
     ),
     Transition(_S.PAYING_OUT, _E.RULING_CALLED_OFF, _C.OPERATOR, _S.DISPUTED, "it is held, and can never be mined"),
+    Transition(
+        _S.PAYING_OUT,
+        _E.PAYOUT_WRITTEN_OFF,
+        _C.OPERATOR,
+        _S.SETTLED,
+        "it is held, and its coins were spent by a transaction that is not ours",
+    ),
     Transition(
         _S.SETTLED, _E.PAYOUT_FELL_OUT, _C.SERVICE, _S.PAYING_OUT, "a reorganisation took it back before it was final"
     ),

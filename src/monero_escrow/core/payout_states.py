@@ -2,7 +2,8 @@
 
     decided ──► signed ──► broadcast ──► settled
        ▲           │           │  ▲         │
-       └───────────┴───────────┘  └─────────┘        each but settled ──► held ──► where it was, or called off
+       └───────────┴───────────┘  └─────────┘        each but settled ──► held ──► where it was, or called off,
+                                                                                    or written off
 
 A payout goes back to `decided` to be replaced: a new proposal that spends the same anchor. Whatever was signed for it
 before stays valid and stored; the network takes one of them.
@@ -31,6 +32,8 @@ class PayoutState(StrEnum):
     """Stopped for a person; `trouble` says why and what to do."""
     CALLED_OFF = "called_off"
     """Given up before anything was paid: its outputs belong to no decision any more."""
+    WRITTEN_OFF = "written_off"
+    """Its coins were spent by a transaction that is not ours; a person has found out where they went."""
 
 
 _S = PayoutState
@@ -40,8 +43,9 @@ PAYOUT_MOVES: Mapping[PayoutState, frozenset[PayoutState]] = {
     _S.SIGNED: frozenset({_S.BROADCAST, _S.DECIDED, _S.HELD}),
     _S.BROADCAST: frozenset({_S.SETTLED, _S.DECIDED, _S.HELD}),
     _S.SETTLED: frozenset({_S.BROADCAST}),
-    _S.HELD: frozenset({_S.DECIDED, _S.SIGNED, _S.BROADCAST, _S.CALLED_OFF}),
+    _S.HELD: frozenset({_S.DECIDED, _S.SIGNED, _S.BROADCAST, _S.CALLED_OFF, _S.WRITTEN_OFF}),
     _S.CALLED_OFF: frozenset(),
+    _S.WRITTEN_OFF: frozenset(),
 }
 """From where to where: `decided` straight to `broadcast` when one of its earlier transactions turns up on the network,
 `settled` back to `broadcast` when its block fell out of the chain."""
@@ -49,7 +53,7 @@ PAYOUT_MOVES: Mapping[PayoutState, frozenset[PayoutState]] = {
 UNDER_WAY: frozenset[PayoutState] = frozenset({_S.DECIDED, _S.SIGNED, _S.BROADCAST})
 """The service itself carries it on."""
 
-DONE: frozenset[PayoutState] = frozenset({_S.SETTLED, _S.CALLED_OFF})
+DONE: frozenset[PayoutState] = frozenset({_S.SETTLED, _S.CALLED_OFF, _S.WRITTEN_OFF})
 """It stands in the way of no further decision."""
 
 

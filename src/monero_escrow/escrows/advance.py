@@ -97,7 +97,7 @@ async def _go_on(ctx: Context, payout: PayoutRecord) -> bool:
         case PayoutState.DECIDED:
             if not await find_ours(ctx, payout):
                 await sign_and_submit(ctx, payout, await _trio(ctx, payout))
-        case PayoutState.HELD | PayoutState.CALLED_OFF:
+        case PayoutState.HELD | PayoutState.CALLED_OFF | PayoutState.WRITTEN_OFF:
             return True  # waits for a person, or for nobody
     return False
 

@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 _KEY_IMAGES_A_CALL = 1000  # a restricted daemon takes 5000: RESTRICTED_SPENT_KEY_IMAGES_COUNT in core_rpc_server.cpp
 _PAID_ELSEWHERE = (
     "This database was restored from a backup, and the chain has a transaction that spends these coins and is not in "
-    "it: paid, recipient unknown. Find that transaction in the records of the database that was lost."
+    "it: paid, recipient unknown. Find that transaction in the records of the database that was lost; "
+    "then write the payout off."
 )
 
 

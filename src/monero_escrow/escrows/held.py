@@ -1,4 +1,5 @@
-"""Payouts that stopped for a person, and what that person may do: resume one, have it replaced, or call it off.
+"""Payouts that stopped for a person, and what that person may do: resume one, have it replaced, call it
+off, or write it off.
 
 None of these can pay twice: whatever is proposed spends the plan's anchor, and the first thing that happens is to ask
 the network for every transaction that was ever signed for the payout.
@@ -127,6 +128,43 @@ def _follow_call_off(
         deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)
         move(tx, escrow, event, actor, now, detail=detail, deposit_deadline=deadline)
     _wake(tx, tx.escrows.get(escrow.id), now)
+
+
+async def to_write_off(ctx: Context, escrow_id: str, number: int, actor: str, reason: str) -> Decision:
+    """Close a held payout whose coins were spent by a transaction that is not ours; `reason` says where they went.
+
+    The coins stay with it: nothing is decided about them again, whatever a reorganisation does. Raises
+    DaemonUnavailableError; the decision raises NotFoundError, ConflictError.
+    """
+    planned, anchor = await ctx.store.read(lambda tx: _planned_with_anchor(tx, escrow_id, number))
+    daemon, _ = await ctx.chain()
+    signed = await ctx.store.read(lambda tx: tx.payouts.signed_txids(_held(tx, escrow_id, number)[1].id))
+    ours_is_known = bool(await daemon.get_transactions(signed))
+    images = [row.key_image for row in planned if row.public_key == anchor and row.key_image is not None]
+    spent = KeyImageStatus.IN_CHAIN in (await daemon.is_key_image_spent(images) if images else [])
+
+    def decision(tx: Transaction) -> None:
+        escrow, payout = _held(tx, escrow_id, number)
+        if ours_is_known or not spent:
+            raise ConflictError(
+                "The coins of this payout are not known to be spent by a transaction that is not ours.",
+                what_to_do="Resume the payout: the network takes one of its transactions, or has one already.",
+            )
+        now = ctx.clock.now()
+        tx.payouts.write_off(payout, reason, now)
+        detail: dict[str, object] = {"payout": payout.number, "reason": reason}
+        others = [other for other in tx.payouts.of(escrow_id) if not other.further and other.id != payout.id]
+        if escrow.state is State.PAYING_OUT and all(other.state in DONE for other in others):
+            move(tx, escrow, Event.PAYOUT_WRITTEN_OFF, actor, now, detail=detail)
+        else:
+            tx.audit.add(actor, "payout_written_off", now, escrow_id=escrow.id, detail=detail)
+        _wake(tx, tx.escrows.get(escrow.id), now)
+
+    return decision
+
+
+def _planned_with_anchor(tx: Transaction, escrow_id: str, number: int) -> tuple[list[OutputRecord], str]:
+    return _planned_outputs(tx, escrow_id, number), _held(tx, escrow_id, number)[1].plan.anchor.public_key
 
 
 def _planned_outputs(tx: Transaction, escrow_id: str, number: int) -> list[OutputRecord]:

@@ -144,6 +144,10 @@ class PayoutTable:
         given_back = update(outputs).where(outputs.c.payout_id == payout.id).values(payout_id=None)
         self._connection.execute(given_back)
 
+    def write_off(self, payout: PayoutRecord, reason: str, now: float) -> None:
+        """A held payout whose coins are gone: they stay with it, so that nothing is ever decided about them again."""
+        self.move(payout, PayoutState.WRITTEN_OFF, trouble=reason, final_at=now)
+
     def count_failure(self, payout_id: str) -> None:
         """One more failure in a row in the state the payout is in."""
         t = schema.payouts

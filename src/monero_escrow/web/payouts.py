@@ -15,7 +15,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.decisions import ANSWERS, TheDecision
-from monero_escrow.web.schemas import Escrow, NoTerms
+from monero_escrow.web.schemas import Escrow, NoTerms, WriteOffTerms
 
 router = APIRouter(prefix="/api/escrows/{escrow_id}/payouts/{number}", tags=["operation"])
 
@@ -59,3 +59,16 @@ async def call_off(
         return await held.to_call_off(ctx, escrow_id, number, actor)
 
     return await deciding.carry_out(caller, f"payouts/{number}/call-off", body, make)
+
+
+@router.post("/write-off", summary="Close a held payout whose coins are gone", response_model=Escrow, responses=ANSWERS)
+async def write_off(deciding: TheDecision, caller: OperatorCaller, number: Number, body: WriteOffTerms) -> JSONResponse:
+    """For coins that were spent by a transaction that is not ours, for example one of a database that was lost.
+
+    With the last open payout of the decision, the escrow is settled. Nothing is decided about these coins again.
+    """
+
+    async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
+        return await held.to_write_off(ctx, escrow_id, number, actor, body.reason)
+
+    return await deciding.carry_out(caller, f"payouts/{number}/write-off", body, make)

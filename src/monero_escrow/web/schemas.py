@@ -128,6 +128,19 @@ class DismissalTerms(_Request):
     )
 
 
+class WriteOffTerms(_Request):
+    """Where the coins of a payout went."""
+
+    model_config = _example(reason="Paid to the vendor by the service before it was restored: see its old log.")
+
+    reason: str = Field(
+        min_length=1,
+        max_length=1_000,  # it is kept as the payout's trouble
+        description="What you found out, for the history.",
+        examples=["Paid before the restore"],
+    )
+
+
 class ExtendTerms(_Request):
     """How long the buyer may take instead."""
 
