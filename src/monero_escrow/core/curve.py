@@ -6,6 +6,7 @@ is clamped: Monero's private keys are plain numbers modulo the group order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from Crypto.Hash import keccak
@@ -50,6 +51,7 @@ def public_key(private_key: bytes) -> bytes:
     return bindings.crypto_scalarmult_ed25519_base_noclamp(private_key)
 
 
+@lru_cache(16_384)  # of public keys alone, and the same ones again and again: a trio's address is checked many times
 def is_prime_order_point(encoded: bytes) -> bool:
     """Whether these bytes are the one right encoding of a point a private key can belong to.
 

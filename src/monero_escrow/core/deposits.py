@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from monero_escrow.core.life_cycle import Event
+
+_MAX_BLOCK_NUMBER: Final = 500_000_000
 
 
 class OutputStatus(StrEnum):
@@ -74,6 +77,24 @@ def status_of(output: SeenOutput, chain_height: int, rules: DepositRules) -> Out
 def is_final(output: SeenOutput, chain_height: int, rules: DepositRules) -> bool:
     """Whether no reorganisation is expected to reach the output any more."""
     return confirmations_of(output.height, chain_height) >= rules.final_confirmations
+
+
+def changes_at(
+    status: OutputStatus, height: int, unlock_time: int, chain_height: int, rules: DepositRules, *, final: bool
+) -> int | None:
+    """How high the chain must be for an output to become something else, or final; None if only time will tell.
+
+    Always more than `chain_height`. Dust stays dust, and nothing waits for it. An unlock_time may be a height or, from
+    CRYPTONOTE_MAX_BLOCK_NUMBER on, a time by the miners' clocks, which no height says.
+    """
+    if status is OutputStatus.DUST:
+        return None
+    heights = [] if final else [height + rules.final_confirmations]
+    if status is OutputStatus.PENDING:
+        heights.append(height + rules.confirmations)
+    elif status is OutputStatus.TIME_LOCKED and unlock_time < _MAX_BLOCK_NUMBER:
+        heights.append(max(unlock_time, height + rules.confirmations))
+    return max(min(heights), chain_height + 1) if heights else None
 
 
 class Coverage(StrEnum):

@@ -20,6 +20,7 @@ from monero_escrow.escrows.broadcast import find_ours, submit_again
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import return_late_coins
 from monero_escrow.escrows.held import hold, replace
+from monero_escrow.escrows.next_look import FOLLOW_SECONDS
 from monero_escrow.escrows.pay_out import sign_and_submit
 from monero_escrow.escrows.repair import Remedy, Rule, rule_for
 from monero_escrow.escrows.set_up import set_up
@@ -36,7 +37,7 @@ async def advance(ctx: Context, escrow: EscrowRecord) -> None:
     elif escrow.deposit_address is None:  # cancelled before it had an address: nothing can come
         await ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, None))
     elif await _carry_out_payouts(ctx, escrow.id):
-        next_look = ctx.clock.now() + ctx.settings.deposit_poll_seconds
+        next_look = ctx.clock.now() + FOLLOW_SECONDS  # sooner with the next block: the scan wakes who pays out
         await ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, next_look))
     else:
         await watch_deposits(ctx, escrow)

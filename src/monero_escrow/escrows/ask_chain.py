@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import structlog
 
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.life_cycle import State
 from monero_escrow.core.pauses import pause_seconds
 from monero_escrow.core.payout_states import UNDER_WAY
 from monero_escrow.escrows.context import SERVICE, Context, short
@@ -104,7 +103,7 @@ def _record(ctx: Context, tx: Transaction, known: _Known, answer: _Answer) -> tu
     for output in loose:
         detail = {"txid": short(output.txid), "public_key": short(output.public_key)}
         tx.audit.add(SERVICE, "deposit_spent_elsewhere", now, escrow_id=output.escrow_id, detail=detail)
-    tx.escrows.wake(frozenset(State), now)  # whatever came or was mined meanwhile is looked at now
+    tx.escrows.wake_watched(now)  # whatever came or was mined meanwhile is looked at now
     facts.put_fact(tx.connection, facts.RESTORED_CHECKED_AT, now)
     detail = {"key_images": str(len(known.outputs)), "held": str(len(to_hold)), "spent_without_payout": str(len(loose))}
     tx.audit.add(SERVICE, "restored_copy_checked", now, detail=detail)

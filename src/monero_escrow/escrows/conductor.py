@@ -1,7 +1,8 @@
 """The conductor: sees to it that every escrow is advanced when it is due, one caller at a time, and none is forgotten.
 
-It holds no truth: what is due stands in the database, so a restart goes on where it was. A block wakes the escrows that
-wait for the chain. A step that fails is tried again after a growing pause, and the reason stays on the escrow.
+It holds no truth: what is due stands in the database, so a restart goes on where it was. The scan of the chain
+(`scan_chain.py`) wakes the escrows to which something came. A step that fails is tried again after a growing pause, and
+the reason stays on the escrow.
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.escrows.advance import advance
 from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.next_look import FOLLOW_SECONDS
+from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.jitter import jittered
 from monero_escrow.monero.errors import TransportError
-from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
 
 log = structlog.get_logger(__name__)
 
-_WOKEN_BY_A_BLOCK = frozenset({State.AWAITING_DEPOSIT, State.SHORT})
-_MOST_AT_ONCE = 64
+_LEAST_AT_ONCE = 64
 _MOST_REQUESTS_REMEMBERED = 10_000
 _LONGEST_IDLE_SECONDS = 30.0
 _MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
@@ -57,7 +57,8 @@ class Conductor:
         A fault of ours in here is raised, so that the service stops rather than look alive and do nothing.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch_chain())
+            if self.ctx.daemon is not None:
+                tasks.create_task(ChainScan(self.ctx, self._nudged.set).run(self.ctx.daemon))
             while True:
                 self._nudged.clear()
                 try:
@@ -87,18 +88,26 @@ class Conductor:
         return (await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))).state
 
     async def _start_due(self, tasks: asyncio.TaskGroup) -> None:
-        room = _MOST_AT_ONCE - len(self._running)
+        room = self._most_at_once - len(self._running)
         if room <= 0:
             return
         now = self.ctx.clock.now()
         busy = frozenset(self._running)
         settings = self.ctx.settings
-        horizon = max(settings.deposit_poll_seconds, settings.chain_poll_seconds, LONGEST_PAUSE_SECONDS) + 1
-        due = await self.ctx.store.read(lambda tx: tx.escrows.due(now, room, busy, horizon_seconds=horizon))
+        horizon = max(FOLLOW_SECONDS, settings.chain_poll_seconds, LONGEST_PAUSE_SECONDS) + 1
+        looks = max(horizon, settings.deposit_sweep_seconds + 1)
+        due = await self.ctx.store.read(
+            lambda tx: tx.escrows.due(now, room, busy, horizon_seconds=horizon, look_horizon_seconds=looks)
+        )
         for escrow_id in due:
             task = tasks.create_task(self._advance(escrow_id))
             self._running[escrow_id] = task
             task.add_done_callback(partial(self._ended, escrow_id))
+
+    @property
+    def _most_at_once(self) -> int:
+        """As many as there are slots to work on, and some that ask only the daemon."""
+        return max(_LEAST_AT_ONCE, self.ctx.pool.stats().total)
 
     def _ended(self, escrow_id: str, _task: asyncio.Task[None]) -> None:
         self._running.pop(escrow_id, None)
@@ -111,7 +120,7 @@ class Conductor:
         busy = frozenset(self._running)
         next_due = await self.ctx.store.read(lambda tx: tx.escrows.next_due_at(busy))
         seconds = _LONGEST_IDLE_SECONDS
-        if next_due is not None and len(self._running) < _MOST_AT_ONCE:
+        if next_due is not None and len(self._running) < self._most_at_once:
             seconds = min(seconds, max(0.0, next_due - self.ctx.clock.now()))
         timer = asyncio.create_task(self.ctx.clock.sleep(seconds))
         nudged = asyncio.create_task(self._nudged.wait())
@@ -144,8 +153,8 @@ class Conductor:
             await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
 
     def _is_of_a_slot(self, error: EscrowError) -> bool:
-        """Whether one process did not answer, where others may; there is only one daemon."""
-        return isinstance(error, TransportError) and any(error.url == slot.rpc.url for slot in self.ctx.pool.slots)
+        """Whether one process did not answer, where others may; there is only one daemon. It may have left by now."""
+        return isinstance(error, TransportError) and (self.ctx.daemon is None or error.url != self.ctx.daemon.url)
 
     async def _try_again_later(
         self, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS
@@ -154,39 +163,3 @@ class Conductor:
         pause = min(jittered(pause_seconds(escrow.failures)), most_seconds)
         due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
         await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
-
-    async def _watch_chain(self) -> None:
-        """A new block wakes the escrows that wait for the chain; a reorganisation those that stood on it."""
-        daemon = self.ctx.daemon
-        if daemon is None:
-            return
-        tip: DaemonInfo | None = None
-        while True:
-            try:
-                info = await daemon.get_info()
-                if tip is not None and info.top_block_hash != tip.top_block_hash:
-                    await self._wake_up(replaced=await _was_replaced(daemon, tip, info))
-                tip = info
-            except EscrowError as error:
-                log.warning("daemon_silent", reason=error.message)
-            await self.ctx.clock.sleep(self.ctx.settings.chain_poll_seconds)
-
-    async def _wake_up(self, *, replaced: bool) -> None:
-        now = self.ctx.clock.now()
-
-        def wake(tx: Transaction) -> None:
-            tx.escrows.wake(_WOKEN_BY_A_BLOCK, now)
-            if replaced:
-                tx.escrows.wake_not_final(now)
-
-        if replaced:
-            log.warning("reorganisation", reason="blocks were replaced; whatever is not final is looked at again")
-        await self.ctx.store.write(wake)
-        self._nudged.set()
-
-
-async def _was_replaced(daemon: Daemon, tip: DaemonInfo, info: DaemonInfo) -> bool:
-    """Whether the block that was the last one is in the chain no more."""
-    if info.height <= tip.height:
-        return True
-    return (await daemon.get_block_header(tip.height - 1)).hash != tip.top_block_hash

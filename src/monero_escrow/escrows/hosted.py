@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
+import structlog
+
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError, InvariantError, UnavailableError
 from monero_escrow.core.key_exchange import THRESHOLD, Call, Round, WalletReport
@@ -26,11 +28,14 @@ from monero_escrow.monero.errors import (
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import ParticipantRecord, TrioRecord
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 
 # Deposits go to the primary address, so one subaddress is all a wallet need look for (0.18.5: 0.6 s a call saved).
 _LOOKAHEAD = 1
 _MOST_FILES = 10
+_WORTH_STORING_BLOCKS = 1_000
 
 
 class WrongWalletOpenError(UnavailableError):
@@ -155,8 +160,7 @@ class HostedWallet:
         `from_files=False` it is rebuilt although there is a sound file.
         """
         await self._nothing_open()
-        for number in range(_MOST_FILES):
-            filename = self._participant.filename if number == 0 else f"{self._participant.filename}-{number}"
+        for filename in names_of(self._participant.filename):
             try:
                 if await self._open_file(filename, trio.finished_address):
                     if from_files:
@@ -204,6 +208,19 @@ class HostedWallet:
             private_view_key=await self._rpc.query_key("view_key"),
         )
 
+    async def refresh(self, restore_height: int) -> int:
+        """Scan the chain from where the wallet is to its end; answers how many blocks were fetched.
+
+        One call on the process's only thread, with a time limit of its own (`monero/calls.py`); the lease holds as long
+        as it runs. Many blocks are stored at once: whatever happens next, they need not be scanned again.
+        """
+        rpc = await self.checked()
+        blocks = await rpc.refresh(restore_height)
+        if blocks >= _WORTH_STORING_BLOCKS:
+            await rpc.store()
+        log.debug("wallet_refreshed", slot=self.slot_name, blocks=blocks)
+        return blocks
+
     async def close(self, *, store: bool = True) -> None:
         """Close the wallet and leave the process with none open."""
         self._open_address = None
@@ -216,6 +233,11 @@ class HostedWallet:
         except NoWalletOpenError:
             return
         raise self._wrong_wallet("already has a wallet open.")
+
+
+def names_of(filename: str) -> list[str]:
+    """By which names a wallet may lie in a wallet folder, each with `.keys` and `.address.txt` beside it."""
+    return [filename, *(f"{filename}-{number}" for number in range(1, _MOST_FILES))]
 
 
 def new_participant(trio_id: str, role: Role, network: Network, entropy: bytes) -> ParticipantRecord:

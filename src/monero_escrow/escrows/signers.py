@@ -71,12 +71,8 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, roles, now))
         async with step(ctx, payout, Step.OPEN_WALLETS):
             await side_by_side(wallet.open(trio, from_files=from_files) for wallet in signers.both)
-            await side_by_side(_refresh(wallet) for wallet in signers.both)
+            await side_by_side(wallet.refresh(trio.restore_height) for wallet in signers.both)
         yield signers
-
-
-async def _refresh(wallet: HostedWallet) -> int:
-    return await (await wallet.checked()).refresh()
 
 
 async def exchange_infos(ctx: Context, payout: PayoutRecord, signers: Signers) -> None:

@@ -2,14 +2,17 @@
 
     daemon synchronised → slot leased → wallet refreshed → outputs recorded and counted → funded, short or expired
 
-A slot is held for the look alone, never while waiting. Each escrow is looked at when a block arrives and every
-`DEPOSIT_POLL_SECONDS`. The wallet of one role looks, each for a third of the escrows: no class carries all.
+A slot is held for the look alone, never while waiting. An escrow is looked at when the scan (`scan_chain.py`) has a
+hint for it, when what was seen is deep enough to mean something else, at its deadline, and every
+`DEPOSIT_SWEEP_SECONDS`, in case a scan missed something. The wallet of one role looks, each for a third of the escrows:
+no class carries all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 from monero_escrow.core.deposits import (
@@ -24,15 +27,16 @@ from monero_escrow.core.deposits import (
     taken_back,
 )
 from monero_escrow.core.errors import InvariantError, UnavailableError
-from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State
+from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State, transition
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import SERVICE, Context, move, short
 from monero_escrow.escrows.hosted import HostedWallet
+from monero_escrow.escrows.next_look import deposit_rules, set_next_look
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import EscrowRecord, OutputRecord
 from monero_escrow.store.store import Transaction
 
-_DAY_SECONDS = 86_400
+_SHORT_WAIT_SECONDS = 20.0
 
 
 class DeepReorganisationError(UnavailableError):
@@ -57,16 +61,21 @@ async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
     trio = await ctx.store.read(lambda tx: tx.trios.get(escrow.finished_trio_id))
     role, work = _watching_role(escrow.id), f"deposits of {escrow.id}"
     async with (
-        ctx.pool.lease(frozenset({role}), work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
+        ctx.pool.lease(frozenset({role}), work, wait_seconds=_patience_seconds(ctx, escrow)) as lease,
         HostedWallet(lease, trio.participants[role], ctx.settings.monero_network) as wallet,
     ):
         now = ctx.clock.now()
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, [role], now))
         await wallet.open(trio)
-        rpc = await wallet.checked()
-        await rpc.refresh()
-        sighting = await _look(rpc, info.height)
+        await wallet.refresh(trio.restore_height)
+        sighting = await _look(await wallet.checked(), info.height)
     await ctx.store.write(lambda tx: record_sighting(ctx, tx, escrow, sighting))
+
+
+def _patience_seconds(ctx: Context, escrow: EscrowRecord) -> float:
+    """Nobody waits for a look at a closed escrow, while a payout of its own that must be followed may."""
+    longest = ctx.settings.lease_wait_seconds
+    return min(longest, _SHORT_WAIT_SECONDS) if escrow.state in CLOSED_STATES else longest
 
 
 async def _look(rpc: WalletRpc, chain_height: int) -> Sighting:
@@ -100,25 +109,32 @@ def record_sighting(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sigh
     """Write down what was seen, and take the escrow along its life cycle if that is what it means."""
     now = ctx.clock.now()
     escrow = tx.escrows.get(looked_at.id)
-    settings = ctx.settings
-    rules = DepositRules(settings.deposit_confirmations, settings.dust_piconero, settings.final_confirmations)
+    rules = deposit_rules(ctx)
     _record_outputs(tx, escrow, sighting, rules, now)
     tx.escrows.saw_in_pool(escrow.id, sighting.in_pool_piconero)
-    tx.escrows.looked_at(looked_at, next_look(ctx, tx, escrow, now))
     escrow = replace(escrow, in_pool_piconero=sighting.in_pool_piconero)
     deposits = deposits_of(tx, escrow)
-    detail: dict[str, object] = {"counted_piconero": str(deposits.counted_piconero)}
-    if escrow.state is State.AWAITING_DEPOSIT:
-        event = event_for(deposits, deadline_passed=now >= (escrow.deposit_deadline or now))
-        funded_piconero = deposits.counted_piconero if event is Event.DEPOSIT_COMPLETE else None
-        if event is not None:
-            move(tx, escrow, event, SERVICE, now, detail=detail, funded_piconero=funded_piconero)
-    elif escrow.state is State.FUNDED and taken_back(deposits, escrow.funded_piconero):
+    event = _event(escrow, deposits, now)
+    state = escrow.state if event is None else transition(escrow.state, event).next_state
+    set_next_look(ctx, tx, looked_at, replace(escrow, state=state), sighting.chain_height)
+    if event is None:
+        return
+    values: dict[str, Any] = {"funded_piconero": None}
+    if event is Event.DEPOSIT_COMPLETE:
+        values = {"funded_piconero": deposits.counted_piconero}
+    elif event is Event.DEPOSIT_FELL_OUT:
         deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)  # it may yet come back
-        event = Event.DEPOSIT_FELL_OUT
-        move(
-            tx, escrow, event, SERVICE, now, detail=detail, funded_piconero=None, deposit_deadline=deadline, due_at=now
-        )
+        values |= {"deposit_deadline": deadline, "due_at": now}
+    detail: dict[str, object] = {"counted_piconero": str(deposits.counted_piconero)}
+    move(tx, escrow, event, SERVICE, now, detail=detail, **values)
+
+
+def _event(escrow: EscrowRecord, deposits: Assessment, now: float) -> Event | None:
+    if escrow.state is State.AWAITING_DEPOSIT:
+        return event_for(deposits, deadline_passed=now >= (escrow.deposit_deadline or now))
+    if escrow.state is State.FUNDED and taken_back(deposits, escrow.funded_piconero):
+        return Event.DEPOSIT_FELL_OUT
+    return None
 
 
 def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, rules: DepositRules, now: float) -> None:
@@ -194,28 +210,6 @@ def deposits_of(tx: Transaction, escrow: EscrowRecord) -> Assessment:
     outputs = [(row.status, row.amount_piconero) for row in tx.outputs.of(escrow.id) if row.payout_id is None]
     outputs.append((OutputStatus.PENDING, escrow.in_pool_piconero))
     return assess(escrow.terms.amount_piconero, outputs)
-
-
-def next_look(ctx: Context, tx: Transaction, escrow: EscrowRecord, now: float) -> float | None:
-    """When to look again by the clock: not later than the deadline; a closed escrow only for so many days.
-
-    As long as coins there are on their way or locked, or a payout is not final, the looking does not end.
-    """
-    settings = ctx.settings
-    if escrow.state is State.AWAITING_DEPOSIT:
-        return look_while_awaiting(ctx, escrow.deposit_deadline or now, now)
-    if escrow.state in CLOSED_STATES and now > escrow.updated_at + settings.watch_after_days * _DAY_SECONDS:
-        waiting = {OutputStatus.PENDING, OutputStatus.TIME_LOCKED}
-        coming = any(output.status in waiting and output.payout_id is None for output in tx.outputs.of(escrow.id))
-        if not coming and all(payout.final_at is not None for payout in tx.payouts.of(escrow.id)):
-            return None
-    return now + settings.deposit_poll_seconds
-
-
-def look_while_awaiting(ctx: Context, deadline: float, now: float) -> float:
-    """When to look again at an escrow that awaits its deposit: at the deadline at the latest."""
-    settings = ctx.settings
-    return min(now + settings.deposit_poll_seconds, max(deadline, now + settings.chain_poll_seconds))
 
 
 def _watching_role(escrow_id: str) -> Role:

@@ -246,7 +246,9 @@ DAEMON_CALLS: Final[Mapping[str, Call]] = _table(
     _asking_daemon("get_info"),
     _asking_daemon("get_last_block_header"),
     _asking_daemon("get_block_header_by_height"),
+    _asking_daemon("get_block"),
     _asking_daemon("get_transactions"),
+    _asking_daemon("get_transaction_pool_hashes"),
     _asking_daemon("is_key_image_spent"),
     _asking_daemon("get_fee_estimate"),
     Call(

@@ -1,7 +1,7 @@
 """The typed client of one `monerod`: the `Daemon` port over the wire.
 
 It believes what its daemon says, so the daemon should be the operator's own. An unrestricted RPC is needed for the
-version and, on private chains, for mining; everything a payout asks works on a restricted one too.
+version and, on private chains, for mining; what payouts and the scan of blocks ask works on a restricted one too.
 
 A daemon has several threads and no open wallet, so a call without an answer leaves nothing behind that could strike
 later: what is harmless twice (`calls.py`) is repeated in place before its error is raised.
@@ -12,22 +12,26 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.scan import PublicTransaction
 from monero_escrow.jitter import jittered
 from monero_escrow.monero.calls import DAEMON_CALLS, Again
 from monero_escrow.monero.errors import (
+    BlockNotThereError,
     CallAbandonedError,
+    MoneroRpcError,
     NotMoneroError,
     ProcessUnreachableError,
     TransactionRefusedError,
 )
 from monero_escrow.monero.fields import Fields
-from monero_escrow.monero.ports import BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
+from monero_escrow.monero.ports import Block, BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
+from monero_escrow.monero.public_parts import public_transaction
 from monero_escrow.monero.rpc import CallHook, Credentials, RpcConnection
 
 # A call that is harmless twice is made up to two times more, after these pauses (jittered); all tries together take no
@@ -36,6 +40,7 @@ PAUSES_SECONDS: Final = (0.2, 0.8)
 
 # The most a restricted daemon answers in one call (src/rpc/core_rpc_server.cpp, RESTRICTED_TRANSACTIONS_COUNT).
 _TRANSACTIONS_A_CALL: Final = 100
+_NO_SUCH_HEIGHT: Final = -2  # a daemon's codes are not a wallet's (src/rpc/core_rpc_server_error_codes.h)
 _NETWORK_OF: Final[Mapping[str, Network]] = {
     "mainnet": Network.MAINNET,
     "stagenet": Network.STAGENET,
@@ -135,18 +140,34 @@ class DaemonClient:
         return _header(await self._call("get_last_block_header"))
 
     async def get_block_header(self, height: int) -> BlockHeader:
-        return _header(await self._call("get_block_header_by_height", {"height": height}))
+        return _header(await _of_block(self._call("get_block_header_by_height", {"height": height})))
+
+    async def get_block(self, height: int) -> Block:
+        return _block(await _of_block(self._call("get_block", {"height": height})))
 
     async def get_transactions(self, txids: Sequence[str]) -> dict[str, DaemonTransaction]:
-        found: dict[str, DaemonTransaction] = {}
+        answers = await self._transactions(txids, {"decode_as_json": False})
+        return {txid: _transaction(entry) for txid, entry in answers.items()}
+
+    async def get_public_parts(self, txids: Sequence[str]) -> dict[str, PublicTransaction]:
+        answers = await self._transactions(txids, {"decode_as_json": True, "prune": True})
+        return {txid: public_transaction(self.url, txid, entry.text("as_json")) for txid, entry in answers.items()}
+
+    async def _transactions(self, txids: Sequence[str], how: Mapping[str, object]) -> dict[str, Fields]:
+        found: dict[str, Fields] = {}
         for first in range(0, len(txids), _TRANSACTIONS_A_CALL):
             some = list(txids[first : first + _TRANSACTIONS_A_CALL])
-            answer = self._ready(await self._post("get_transactions", {"txs_hashes": some, "decode_as_json": False}))
-            for transaction in map(_transaction, answer.objects("txs")):
-                if transaction.txid not in some:
+            answer = self._ready(await self._post("get_transactions", {"txs_hashes": some, **how}))
+            for entry in answer.objects("txs"):
+                txid = entry.text("tx_hash")
+                if txid not in some:
                     raise NotMoneroError(self.url, "get_transactions", "a txid nobody asked for")
-                found[transaction.txid] = transaction
+                found[txid] = entry
         return found
+
+    async def get_pool_txids(self) -> list[str]:
+        answer = await self._post("get_transaction_pool_hashes", {})
+        return self._ready(answer).texts("tx_hashes")
 
     async def is_key_image_spent(self, key_images: Sequence[str]) -> list[KeyImageStatus]:
         if not key_images:
@@ -191,6 +212,26 @@ class DaemonClient:
 
     async def flush_txpool(self) -> None:
         await self._call("flush_txpool")
+
+
+async def _of_block(answer: Awaitable[Fields]) -> Fields:
+    """The answer about one block. Raises BlockNotThereError."""
+    try:
+        return await answer
+    except MoneroRpcError as error:
+        if error.rpc_code == _NO_SUCH_HEIGHT:
+            raise BlockNotThereError(error.method) from None
+        raise
+
+
+def _block(answer: Fields) -> Block:
+    header = answer.inner("block_header")
+    return Block(
+        height=header.integer("height"),
+        hash=header.text("hash"),
+        previous_hash=header.text("prev_hash"),
+        txids=(answer.text("miner_tx_hash"), *answer.texts("tx_hashes")),
+    )
 
 
 def _header(answer: Fields) -> BlockHeader:

@@ -100,6 +100,18 @@ class UncaughtInsideMoneroError(MoneroRpcError):
     meaning = "the program failed inside and does not say why"
 
 
+class BlockNotThereError(MoneroRpcError):
+    """The daemon's chain does not reach up to this block, or no longer (CORE_RPC_ERROR_CODE_TOO_BIG_HEIGHT)."""
+
+    code = "block_not_there"
+    meaning = "the daemon has no block at this height"
+    what_to_do = "Ask how high its chain is; it may have become shorter for a moment, while blocks are replaced."
+    changed_nothing = True
+
+    def __init__(self, method: str, rpc_code: int = -2) -> None:
+        super().__init__(method, rpc_code)
+
+
 class NoWalletOpenError(MoneroRpcError):
     """Nothing is open in the process."""
 

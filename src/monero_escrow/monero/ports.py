@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Protocol
 
 from monero_escrow.core.address import Network
+from monero_escrow.core.scan import PublicTransaction
 
 # --- what a wallet-rpc process answers -------------------------------------------------------------------------------
 
@@ -201,6 +202,16 @@ class BlockHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One block and what it holds: `txids` begins with the miner's reward."""
+
+    height: int
+    hash: str
+    previous_hash: str
+    txids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonTransaction:
     """One transaction the daemon knows, with its whole raw form. `block_height` is None while it is in the pool."""
 
@@ -370,9 +381,24 @@ class Daemon(Protocol):
     def url(self) -> str: ...
     async def get_info(self) -> DaemonInfo: ...
     async def get_last_block_header(self) -> BlockHeader: ...
-    async def get_block_header(self, height: int) -> BlockHeader: ...
+    async def get_block_header(self, height: int) -> BlockHeader:
+        """`BlockNotThereError` for a block that is not there, or no longer."""
+        ...
+
+    async def get_block(self, height: int) -> Block:
+        """`BlockNotThereError` for a block that is not there, or no longer."""
+        ...
+
     async def get_transactions(self, txids: Sequence[str]) -> Mapping[str, DaemonTransaction]:
         """Those of `txids` the daemon knows; the others are absent."""
+        ...
+
+    async def get_public_parts(self, txids: Sequence[str]) -> Mapping[str, PublicTransaction]:
+        """What a scan with view keys needs of those of `txids` that the daemon knows; the others are absent."""
+        ...
+
+    async def get_pool_txids(self) -> list[str]:
+        """What waits for a block. A restricted daemon leaves out what it has not passed on yet."""
         ...
 
     async def is_key_image_spent(self, key_images: Sequence[str]) -> list[KeyImageStatus]: ...

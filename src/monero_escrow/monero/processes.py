@@ -1,9 +1,9 @@
 """Monero's programs as child processes: found, started until they answer, and stopped, each by its own process id.
 
-A child lives in a session of its own, so that Ctrl-C in a terminal reaches us first, and gets SIGTERM from the kernel
+A child lives in a session of its own, so that Ctrl-C in a terminal reaches us first, and is killed by the kernel
 should we die (`setpriv --pdeathsig`, where there is one; start children from the main thread, for the kernel watches
 the thread). No process is ever looked up or ended by name. Only loopback is bound. A password reaches the program in
-a file of mode 0600.
+a file of mode 0600. Of our environment a child gets only what every program needs, and so no key or login of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 import shutil
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -33,6 +33,9 @@ from monero_escrow.monero.wallet_rpc import WalletRpcClient
 LOOPBACK: Final = "127.0.0.1"
 START_LIMIT_SECONDS: Final = 60.0
 _LASTING_PORTS: Final = range(18_400, 32_000)
+_MOST_PORTS_TRIED: Final = 1_000
+_OUTPUT_KEPT_BYTES: Final = 1 << 20
+_PASSED_ON: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
 # At level 0 wallet2 still writes transactions down before they are published: that tells the real ring member.
 _LOG_FLAGS: Final = ("--log-level", "0,wallet.wallet2:ERROR", "--max-log-file-size", "10485760", "--max-log-files", "3")
 _NETWORK_FLAGS: Final[dict[Network, tuple[str, ...]]] = {
@@ -94,6 +97,24 @@ class ChildProcess:
             self._process.kill()
         await self._process.wait()
 
+    def memory_bytes(self) -> int:
+        """What it has in memory (resident), shared pages included; 0 when it has ended, or where there is no /proc."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if self.running:
+                resident_pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+                return resident_pages * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
+    def trim_output(self) -> None:
+        """Empty the file of what it writes to its terminal if that has grown: its log, which it rotates, has the same.
+
+        The program writes at the end of the file wherever that is.
+        """
+        output = self.log_file.with_suffix(".out")
+        with contextlib.suppress(OSError):
+            if output.stat().st_size > _OUTPUT_KEPT_BYTES:
+                os.truncate(output, 0)
+
     def wrote(self, lines: int = 8) -> str:
         """The beginning and the end of what the program wrote, for an error message: a refused flag stands first."""
         written: list[str] = []
@@ -151,12 +172,14 @@ async def start_wallet_rpc(
     port: int | None = None,
     credentials: Credentials | None = None,
     tls: ssl.SSLContext | None = None,
+    config_file: Path | None = None,
     extra_flags: Sequence[str] = (),
 ) -> ChildProcess:
     """One wallet-rpc process with nothing open. Without `daemon_url` it is `--offline`.
 
     `folder` holds its log, its settings and (unless `wallet_dir` is given) its wallets; `port` is a free one by
-    default. With `tls`, the client's context for waiting, `extra_flags` name the process's certificate and the
+    default. A `config_file` that is given stands on its command line, by which the process can be told from any
+    other. With `tls`, the client's context for waiting, `extra_flags` name the process's certificate and the
     fingerprints it allows.
     """
     wallets = wallet_dir or folder / "wallets"
@@ -167,7 +190,7 @@ async def start_wallet_rpc(
         *("--wallet-dir", str(wallets), "--shared-ringdb-dir", str(folder / "ringdb"), "--non-interactive"),
         *_NETWORK_FLAGS[network],
         *_daemon_flags(daemon_url),
-        *_login_flags(folder / f"{name}.conf", credentials),
+        *_login_flags(config_file or folder / f"{name}.conf", credentials, always=config_file is not None),
         *extra_flags,
     ]
     url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}"
@@ -185,16 +208,21 @@ def free_port() -> int:
         return port
 
 
-def lasting_port() -> int:
-    """A free loopback port for a program that may have to be started again on it.
+def lasting_port(besides: Collection[int] = ()) -> int:
+    """A free loopback port, none of `besides`, for a program that may have to be started again on it.
 
     It lies below those the kernel hands out by itself, so that nobody's outgoing connection, and not even a client
-    that tries to reach the very port, takes it while the program is away.
+    that tries to reach the very port, takes it while the program is away. Raises ProgramFailedError when there is none.
     """
-    while True:
+    for _ in range(_MOST_PORTS_TRIED):
         port = _LASTING_PORTS.start + secrets.randbelow(len(_LASTING_PORTS))
-        with contextlib.suppress(ProgramFailedError):
-            return _still_free(port)
+        if port not in besides:
+            with contextlib.suppress(ProgramFailedError):
+                return _still_free(port)
+    taken = f"{_LASTING_PORTS.start} to {_LASTING_PORTS.stop - 1}"
+    raise ProgramFailedError(
+        f"There is no free port from {taken}.", what_to_do="Stop the programs that listen there, or run fewer."
+    )
 
 
 def _still_free(port: int) -> int:
@@ -223,16 +251,21 @@ def _daemon_flags(daemon_url: str | None) -> tuple[str, ...]:
     return ("--daemon-address", parts.netloc, *ssl_flags, *trust)
 
 
-def _login_flags(config: Path, credentials: Credentials | None) -> tuple[str, ...]:
-    if credentials is None:
+def _login_flags(config: Path, credentials: Credentials | None, *, always: bool) -> tuple[str, ...]:
+    """How the program learns of its login, or that it has none: by a file, written `always` or if there is a login."""
+    if credentials is None and not always:
         return ("--disable-rpc-login",)
-    if ":" in credentials.user or "\n" in credentials.user + credentials.password:
-        raise InvalidInputError("The RPC user must not contain a colon, nor user or password a line break.")
     config.unlink(missing_ok=True)
     descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"rpc-login={credentials.user}:{credentials.password}\n")
+        file.write("disable-rpc-login=1\n" if credentials is None else _login_line(credentials))
     return ("--config-file", str(config))
+
+
+def _login_line(credentials: Credentials) -> str:
+    if ":" in credentials.user or "\n" in credentials.user + credentials.password:
+        raise InvalidInputError("The RPC user must not contain a colon, nor user or password a line break.")
+    return f"rpc-login={credentials.user}:{credentials.password}\n"
 
 
 async def _started(name: str, program: Path, arguments: Sequence[str], log_file: Path, url: str) -> ChildProcess:
@@ -249,6 +282,7 @@ async def _started(name: str, program: Path, arguments: Sequence[str], log_file:
             stdout=output,
             stderr=output,
             cwd=log_file.parent,
+            env={name: value for name, value in os.environ.items() if name in _PASSED_ON},
             start_new_session=True,
         )
     return ChildProcess(name, process, url, log_file)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, true, update
 
 from monero_escrow.core.errors import InvariantError, NotFoundError
 from monero_escrow.core.life_cycle import State
@@ -15,6 +16,7 @@ from monero_escrow.store import schema
 from monero_escrow.store.records import EscrowRecord
 
 _t = schema.escrows
+_IDS_A_STATEMENT = 500
 
 
 class EscrowTable:
@@ -78,14 +80,24 @@ class EscrowTable:
             query = query.where(or_(_t.c.created_at < at, and_(_t.c.created_at == at, _t.c.id < escrow_id)))
         return [_record(row) for row in self._connection.execute(query)]
 
-    def due(self, now: float, limit: int, busy: frozenset[str], *, horizon_seconds: float = math.inf) -> list[str]:
+    def due(
+        self,
+        now: float,
+        limit: int,
+        busy: frozenset[str],
+        *,
+        horizon_seconds: float = math.inf,
+        look_horizon_seconds: float = math.inf,
+    ) -> list[str]:
         """Ids of escrows that are due and nobody is busy with: set-ups and payouts first, then the longest waiting.
 
-        Nothing is ever due later than `horizon_seconds` from now: what says so was written by a clock that was ahead,
-        and is due at once.
+        Nothing is ever due later than `horizon_seconds` from now, and a mere look not later than
+        `look_horizon_seconds`: what says so was written by a clock that was ahead, and is due at once.
         """
+        works = or_(_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), _t.c.failures > 0)
         mere_look = case((_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), 0), else_=1)
-        is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + horizon_seconds)
+        horizon = case((works, horizon_seconds), else_=look_horizon_seconds)
+        is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + horizon)
         query = select(_t.c.id).where(is_due, _t.c.id.not_in(busy))
         return list(self._connection.scalars(query.order_by(mere_look, _t.c.due_at).limit(limit)))
 
@@ -94,14 +106,43 @@ class EscrowTable:
         earliest: float | None = self._connection.scalar(select(func.min(_t.c.due_at)).where(_t.c.id.not_in(busy)))
         return earliest
 
-    def wake(self, states: frozenset[State], at: float) -> None:
-        """Escrows in these states, or with a payout under way, are due at `at`; those being looked at, once more.
+    def wake_at_height(self, chain_height: int, at: float) -> None:
+        """The chain has so many blocks: who waited for that, or has a payout under way, is due at `at`.
 
-        Whoever is due earlier stays so: in a crowd, the longest waiting comes first.
+        Those being looked at are looked at once more. Whoever is due earlier stays so: in a crowd, the longest waiting
+        comes first.
         """
         payouts = schema.payouts
         paying = select(payouts.c.escrow_id).where(payouts.c.state.in_(UNDER_WAY))
-        self._wake(or_(_t.c.state.in_(states), _t.c.id.in_(paying)), at)
+        reached = _t.c.due_height <= chain_height
+        self._wake(or_(reached, _t.c.id.in_(paying)), at)
+        self._connection.execute(update(_t).where(reached).values(due_height=None))
+
+    def wake_hinted(self, escrow_ids: Collection[str], at: float) -> None:
+        """Something seems to have come to these: they are due at `at`, also those nobody meant to look at again."""
+        ids = sorted(escrow_ids)
+        for first in range(0, len(ids), _IDS_A_STATEMENT):
+            self._wake(_t.c.id.in_(ids[first : first + _IDS_A_STATEMENT]), at, also_at_rest=True)
+
+    def wake_watched(self, at: float) -> None:
+        """All that are still looked at are due at `at`: what the scan knows is not enough to go on from."""
+        self._wake(true(), at)
+
+    def wake_in_pool(self, at: float) -> None:
+        """Escrows with something on its way to them in no block are due at `at`: who knows what became of it."""
+        self._wake(_t.c.in_pool_piconero > 0, at)
+
+    def rescan(self, escrow_id: str | None, from_height: int | None, at: float) -> int:
+        """Look at this escrow (at all of them, if it is None) once more at `at`; how many those are.
+
+        From `from_height` on the chain is scanned for it again besides.
+        """
+        concerned = true() if escrow_id is None else _t.c.id == escrow_id
+        self._wake(concerned, at, also_at_rest=True)
+        with_address = and_(concerned, _t.c.deposit_address.is_not(None))
+        if from_height is not None:
+            self._connection.execute(update(_t).where(with_address).values(rescan_from=from_height))
+        return self._connection.scalar(select(func.count()).select_from(_t).where(with_address)) or 0
 
     def wake_not_final(self, at: float) -> None:
         """Escrows with anything on the chain that is not final are due at `at`: blocks have been replaced."""
@@ -110,10 +151,12 @@ class EscrowTable:
         paid = select(payouts.c.escrow_id).where(payouts.c.final_at.is_(None), payouts.c.state != PayoutState.HELD)
         self._wake(or_(_t.c.id.in_(moving), _t.c.id.in_(paid)), at)
 
-    def _wake(self, concerned: ColumnElement[bool], at: float) -> None:
-        watched = and_(concerned, _t.c.deposit_address.is_not(None), _t.c.due_at.is_not(None))
+    def _wake(self, concerned: ColumnElement[bool], at: float, *, also_at_rest: bool = False) -> None:
+        woken = and_(concerned, _t.c.deposit_address.is_not(None))
+        if not also_at_rest:
+            woken = and_(woken, _t.c.due_at.is_not(None))
         earlier = case((_t.c.due_at < at, _t.c.due_at), else_=at)
-        self._connection.execute(update(_t).where(watched).values(due_at=earlier, wakes=_t.c.wakes + 1))
+        self._connection.execute(update(_t).where(woken).values(due_at=earlier, wakes=_t.c.wakes + 1))
 
     def looked_at(
         self, seen: EscrowRecord, due_at: float | None, *, failures: int = 0, trouble: str | None = None
@@ -121,6 +164,10 @@ class EscrowTable:
         """A look at the escrow is over, the next is due then; unless it was woken or moved meanwhile: then at once."""
         values = {"due_at": due_at, "failures": failures, "trouble": trouble}
         self._connection.execute(update(_t).where(_t.c.id == seen.id, _t.c.wakes == seen.wakes).values(**values))
+
+    def look_at_height(self, escrow_id: str, due_height: int | None) -> None:
+        """What was seen changes its meaning when the chain has so many blocks: then it is looked at."""
+        self._connection.execute(update(_t).where(_t.c.id == escrow_id).values(due_height=due_height))
 
     def saw_in_pool(self, escrow_id: str, in_pool_piconero: int) -> None:
         """What is on its way to the address and in no block yet."""
@@ -131,9 +178,9 @@ class EscrowTable:
         query = select(_t.c.state, func.count()).group_by(_t.c.state)
         return {State(state): count for state, count in self._connection.execute(query)}
 
-    def is_deposit_address(self, address: str) -> bool:
-        """Whether this address is one of the service's own."""
-        found = select(schema.trios.c.id).where(schema.trios.c.address == address)
+    def is_deposit_address(self, *addresses: str) -> bool:
+        """Whether one of these addresses is the service's own."""
+        found = select(schema.trios.c.id).where(schema.trios.c.address.in_(addresses))
         return self._connection.execute(found).first() is not None
 
     def change(self, escrow_id: str, *, expected: State, now: float, **values: Any) -> None:

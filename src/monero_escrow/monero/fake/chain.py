@@ -12,9 +12,11 @@ from functools import lru_cache
 from random import Random
 from typing import Final
 
-from monero_escrow.core.address import Network
+from monero_escrow.core.address import AddressKind, Network
+from monero_escrow.core.scan import PublicTransaction
 from monero_escrow.monero.fake import messages
 from monero_escrow.monero.fake.keys import hash_of, read_address
+from monero_escrow.monero.fake.outputs import Payment, one_time_keys, public_parts
 from monero_escrow.monero.ports import KeyImageStatus
 
 COINS_LOCK_BLOCKS: Final = 10
@@ -41,12 +43,18 @@ class Transaction:
     spends: tuple[str, ...]
     key_images: tuple[str, ...]
     outputs: tuple[Output, ...]
+    payments: tuple[Payment, ...]
     unlock_time: int = 0
 
     @property
     def is_coinbase(self) -> bool:
         """A block's reward: it has no inputs."""
         return not self.spends
+
+    @property
+    def public_parts(self) -> PublicTransaction:
+        """What a scan with view keys needs."""
+        return public_parts(self.txid, self.payments, is_reward=self.is_coinbase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +91,39 @@ def key_image_of(output_public_key: str) -> str:
     return hash_of("key image", output_public_key)
 
 
+def payment_to(address: str, network: Network, amount_piconero: int) -> Payment:
+    """So much to this address; InvalidAddressError for what is none."""
+    read = read_address(address, network)
+    to_subaddress = read.kind is AddressKind.SUBADDRESS
+    return Payment(read.public_spend_key.hex(), read.public_view_key.hex(), to_subaddress, amount_piconero)
+
+
 def write_transaction(
-    spends: Sequence[str], outputs: Sequence[tuple[str, int]], salt: str, unlock_time: int = 0
+    spends: Sequence[str], payments: Sequence[Payment], salt: str, unlock_time: int = 0
 ) -> Transaction:
-    """A transaction that spends these outputs and pays each (public spend key, piconero)."""
-    raw = messages.write("transaction", spends=spends, outputs=outputs, salt=salt, unlock_time=unlock_time)
-    return read_transaction(raw)
+    """A transaction that spends these outputs and makes these payments."""
+    payees = [[one.spend_key, one.view_key, one.to_subaddress, one.amount_piconero] for one in payments]
+    return read_transaction(
+        messages.write("transaction", spends=spends, payments=payees, salt=salt, unlock_time=unlock_time)
+    )
 
 
+@lru_cache(maxsize=4_096)
 def read_transaction(raw_hex: str) -> Transaction:
     """The transaction a raw form says; UnreadableError if it says none."""
     content = messages.read("transaction", raw_hex)
     txid = hash_of("transaction", raw_hex)
+    payments = tuple(Payment(*payee) for payee in content["payments"])
     return Transaction(
         txid=txid,
         raw_hex=raw_hex,
         spends=tuple(content["spends"]),
         key_images=tuple(map(key_image_of, content["spends"])),
         outputs=tuple(
-            Output(hash_of("output", txid, str(place)), destination, amount)
-            for place, (destination, amount) in enumerate(content["outputs"])
+            Output(key, one.spend_key, one.amount_piconero)
+            for key, one in zip(one_time_keys(txid, payments), payments, strict=True)
         ),
+        payments=payments,
         unlock_time=content["unlock_time"],
     )
 
@@ -197,10 +217,8 @@ class FakeChain:
         ready = [tx for tx in self.pool.values() if self._can_be_mined(tx)]
         for transaction in ready:
             del self.pool[transaction.txid]
-        destination = read_address(address, self.network).public_spend_key.hex()
-        reward = write_transaction(
-            (), [(destination, _REWARD_PICONERO)], self._salt(), self.height + MINED_COINS_LOCK_BLOCKS
-        )
+        payment = payment_to(address, self.network, _REWARD_PICONERO)
+        reward = write_transaction((), [payment], self._salt(), self.height + MINED_COINS_LOCK_BLOCKS)
         self._append((reward, *ready))
         return self.top.hash
 

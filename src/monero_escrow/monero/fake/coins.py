@@ -51,6 +51,13 @@ def refreshed(cache: CacheFile, keys: KeysFile, chain: FakeChain) -> tuple[Cache
     return with_spent(seen, chain), fetched
 
 
+def passed_over(cache: CacheFile, chain: FakeChain, height: int) -> CacheFile:
+    """The wallet as if it had looked at the blocks below this height and found nothing; never back, or past the end."""
+    passed = [block.hash for block in chain.blocks_from(cache.height) if block.height < height]
+    hashes = (*cache.hashes, *passed)[-_REMEMBERED_BLOCKS:]
+    return replace(cache, height=cache.height + len(passed), hashes=hashes)
+
+
 def with_spent(cache: CacheFile, chain: FakeChain) -> CacheFile:
     """The wallet after asking which of its outputs are spent, in a block or in the pool: those whose key image it
     knows.

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from monero_escrow.monero.errors import CallAbandonedError, ProcessUnreachableError, TransactionRefusedError
+from monero_escrow.core.scan import PublicTransaction
+from monero_escrow.monero.errors import (
+    BlockNotThereError,
+    CallAbandonedError,
+    ProcessUnreachableError,
+    TransactionRefusedError,
+)
+from monero_escrow.monero.fake import chain as fake_chain
 from monero_escrow.monero.fake.alarms import NotModelledError
-from monero_escrow.monero.fake.chain import Block, FakeChain, RefusedTransactionError
+from monero_escrow.monero.fake.chain import FakeChain, RefusedTransactionError
 from monero_escrow.monero.fake.faults import Fault, FaultPlan, Moment, Phase, no_faults
-from monero_escrow.monero.ports import BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
+from monero_escrow.monero.ports import Block, BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
 from monero_escrow.monero.versions import MoneroVersion
 
 # What a fresh private chain answers: piconero a byte for each priority, and what a fee is rounded up to.
 FEE_ESTIMATE: Final = FeeEstimate(1_200_000, (1_200_000, 4_700_000, 19_000_000, 240_000_000), 10_000)
+
+_NO_HASH: Final = "0" * 64
 
 
 class FakeDaemon:
@@ -64,12 +73,33 @@ class FakeDaemon:
 
     async def get_block_header(self, height: int) -> BlockHeader:
         await self._arrive("get_block_header_by_height")
-        try:
-            header = _header(self.chain.block(height))
-        except IndexError:
-            raise NotModelledError("a block that is not there yet") from None
+        header = _header(self._block("get_block_header_by_height", height))
         await self._answer("get_block_header_by_height")
         return header
+
+    async def get_block(self, height: int) -> Block:
+        await self._arrive("get_block")
+        found = self._block("get_block", height)
+        block = Block(
+            height=height,
+            hash=found.hash,
+            previous_hash=self.chain.block(height - 1).hash if height else _NO_HASH,
+            txids=tuple(transaction.txid for transaction in found.transactions),
+        )
+        await self._answer("get_block")
+        return block
+
+    async def get_public_parts(self, txids: Sequence[str]) -> Mapping[str, PublicTransaction]:
+        await self._arrive("get_transactions")
+        found = {txid: known[0].public_parts for txid in txids if (known := self.chain.find(txid)) is not None}
+        await self._answer("get_transactions")
+        return found
+
+    async def get_pool_txids(self) -> list[str]:
+        await self._arrive("get_transaction_pool_hashes")
+        txids = list(self.chain.pool)
+        await self._answer("get_transaction_pool_hashes")
+        return txids
 
     async def get_transactions(self, txids: Sequence[str]) -> Mapping[str, DaemonTransaction]:
         await self._arrive("get_transactions")
@@ -113,6 +143,12 @@ class FakeDaemon:
         self.chain.forget_pool()
         await self._answer("flush_txpool")
 
+    def _block(self, method: str, height: int) -> fake_chain.Block:
+        try:
+            return self.chain.block(height)
+        except IndexError:
+            raise BlockNotThereError(method) from None
+
     def _transaction(self, txid: str) -> DaemonTransaction | None:
         found = self.chain.find(txid)
         if found is None:
@@ -143,5 +179,5 @@ class FakeDaemon:
             raise NotModelledError(f"{fault} of a daemon")
 
 
-def _header(block: Block) -> BlockHeader:
+def _header(block: fake_chain.Block) -> BlockHeader:
     return BlockHeader(height=block.height, hash=block.hash, timestamp_seconds=block.timestamp_seconds)

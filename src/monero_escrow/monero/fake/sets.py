@@ -9,7 +9,7 @@ from monero_escrow.core.address import AddressKind, Network
 from monero_escrow.core.fees import RING_SIZE
 from monero_escrow.monero.fake import messages
 from monero_escrow.monero.fake.alarms import NotModelledError
-from monero_escrow.monero.fake.chain import Transaction, read_transaction, write_transaction
+from monero_escrow.monero.fake.chain import Transaction, payment_to, read_transaction, write_transaction
 from monero_escrow.monero.fake.keys import hash_of, read_address
 from monero_escrow.monero.fake.selection import Draft
 from monero_escrow.monero.ports import DescribedTransaction, Recipient, Source
@@ -132,16 +132,15 @@ def as_transaction(
     spends: Sequence[str], payments: Sequence[tuple[str, int]], salt: str, network: Network
 ) -> Transaction:
     """A transaction that pays each (address, piconero)."""
-    outputs = [(read_recipient(address, network), amount) for address, amount in payments]
-    return write_transaction(spends, outputs, salt)
+    for address, _ in payments:
+        check_recipient(address, network)
+    return write_transaction(spends, [payment_to(address, network, amount) for address, amount in payments], salt)
 
 
-def read_recipient(address: str, network: Network) -> str:
-    """The public spend key to pay to, hex; InvalidAddressError for what is no address."""
-    read = read_address(address, network)
-    if read.kind is AddressKind.INTEGRATED:
+def check_recipient(address: str, network: Network) -> None:
+    """InvalidAddressError for what is no address."""
+    if read_address(address, network).kind is AddressKind.INTEGRATED:
         raise NotModelledError("a payment to an integrated address")
-    return read.public_spend_key.hex()
 
 
 def _pair(pair: Sequence[object]) -> tuple[str, int]:

@@ -57,7 +57,7 @@ class OpenWallet(Wallet):
     def transfer(self, payments: selection.Payments, priority: int, subtract_fee_from: Sequence[int]) -> Proposal:
         """Propose to pay these. Nothing changes but what the ledger remembers."""
         for address, _ in payments:
-            self._read_recipient("transfer", address)
+            self._check_recipient("transfer", address)
         draft = selection.draft_transfer(
             self.cache, payments, priority=priority, subtract_fee_from=subtract_fee_from, rng=self._around.rng
         )
@@ -65,7 +65,7 @@ class OpenWallet(Wallet):
 
     def sweep_all(self, address: str, priority: int) -> Proposal:
         """Propose to send everything there."""
-        self._read_recipient("sweep_all", address)
+        self._check_recipient("sweep_all", address)
         drafts = selection.draft_sweep(self.cache, address, priority=priority, rng=self._around.rng)
         return self._propose("sweep_all", drafts)
 

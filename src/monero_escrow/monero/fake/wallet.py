@@ -17,10 +17,7 @@ from monero_escrow.monero.fake.alarms import NonceLedger, NotModelledError
 from monero_escrow.monero.fake.chain import FakeChain, RefusedTransactionError, key_image_of
 from monero_escrow.monero.fake.files import CacheFile, FakeDisk, KeysFile
 from monero_escrow.monero.fake.keys import hash_of, public_key_of
-from monero_escrow.monero.fake.sets import (
-    as_transaction,
-    read_recipient,
-)
+from monero_escrow.monero.fake.sets import as_transaction, check_recipient
 from monero_escrow.monero.ports import (
     Balance,
     ExchangeAnswer,
@@ -132,9 +129,15 @@ class Wallet:
             raise refusal_of(method, 0, "")
         return self._around.chain
 
-    def refresh(self) -> int:
-        """Look at all new blocks; answers how many."""
-        self.cache, fetched = coins.refreshed(self.cache, self.keys, self._chain("refresh"))
+    def refresh(self, start_height: int | None) -> int:
+        """Look at all new blocks; answers how many.
+
+        Those below `start_height` are passed over for good, unless the wallet has seen them; only their hashes are
+        fetched (`wallet2::fast_refresh`).
+        """
+        chain = self._chain("refresh")
+        cache = coins.passed_over(self.cache, chain, start_height or 0)
+        self.cache, fetched = coins.refreshed(cache, self.keys, chain)
         return fetched
 
     def balance(self) -> Balance:
@@ -162,7 +165,7 @@ class Wallet:
         if self.keys.exchange is not None:
             raise NotModelledError("a multisig wallet that pays alone")
         for address, _ in payments:
-            self._read_recipient("transfer", address)
+            self._check_recipient("transfer", address)
         draft = selection.draft_transfer(
             self.cache, payments, priority=priority, subtract_fee_from=(), rng=self._around.rng
         )
@@ -185,9 +188,9 @@ class Wallet:
         view = bytes.fromhex(public_key_of("subaddress view", spend.hex()))
         return encode_address(AddressKind.SUBADDRESS, self.keys.network, spend, view)
 
-    def _read_recipient(self, method: str, address: str) -> str:
+    def _check_recipient(self, method: str, address: str) -> None:
         try:
-            return read_recipient(address, self.keys.network)
+            check_recipient(address, self.keys.network)
         except InvalidAddressError:
             raise refusal_of(method, -2, "") from None
 

@@ -186,9 +186,7 @@ class FakeWalletRpc(FakeProcess):
         await self._on_wallet(method, lambda wallet: wallet.check_password(method, password))
 
     async def refresh(self, start_height: int | None = None) -> int:
-        if start_height is not None:
-            raise NotModelledError("refresh from a height")
-        return await self._on_wallet("refresh", OpenWallet.refresh)
+        return await self._on_wallet("refresh", lambda wallet: wallet.refresh(start_height))
 
     # --- the key exchange ---
 
