@@ -15,6 +15,7 @@ from monero_escrow.core.address import Network
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import Event, State, transition
+from monero_escrow.fleet.fleet import Fleet
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
@@ -36,9 +37,22 @@ class DaemonUnavailableError(UnavailableError):
     what_to_do = "Check MONERO_DAEMON_URL and that monerod is synchronised; deposits and payouts wait for it."
 
 
+@dataclass(slots=True)
+class ChainTip:
+    """How far the chain was when the daemon was last asked, for those who need it roughly, and at once.
+
+    0 until it was. The last word counts, not the highest: a chain that was replaced may be shorter.
+    """
+
+    height: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The ports a use case acts through. `nudge` tells the conductor that an escrow has something to do at once."""
+    """The ports a use case acts through. `nudge` tells the conductor that an escrow has something to do at once.
+
+    `fleet` is for whoever operates it; work leases its slots from `pool`.
+    """
 
     settings: Settings
     store: Store
@@ -47,6 +61,8 @@ class Context:
     clock: Clock
     nudge: Callable[[str], None] = field(default=lambda _escrow_id: None)
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+    tip: ChainTip = field(default_factory=ChainTip)
+    fleet: Fleet | None = field(default=None, repr=False)
 
     async def chain(self) -> tuple[Daemon, DaemonInfo]:
         """A daemon that is synchronised with the right network, and how it stands.
@@ -92,6 +108,7 @@ class Context:
         info = await self.daemon.get_info()
         if info.network is not self.settings.monero_network:
             raise DaemonUnavailableError(f"The daemon serves {info.network}, not {self.settings.monero_network}.")
+        self.tip.height = info.height
         return self.daemon, info
 
 

@@ -46,7 +46,7 @@ class Recovery:
 
 
 _ANEW = Recovery(
-    "Whether the escrow has an address: it is recorded with the gate's result, or not at all.",
+    "Whether the trio is finished: that is recorded with the gate's result, or not at all.",
     "No address was shown, so the set-up begins anew with fresh wallets; the old attempt stays in the history.",
 )
 
@@ -88,25 +88,30 @@ RECOVERY: Mapping[Step, Recovery] = {
 class Rounds:
     """The steps of a set-up: one row a wallet and round, ended in the transaction that begins the next round."""
 
-    escrow_id: str
+    escrow_id: str | None
     trio_id: str
     _rows: list[int] = field(default_factory=list)
 
     def intend(self, tx: Transaction, name: Step, slots: Mapping[Role, str], now: float) -> None:
         """The round before worked; this one is about to run, each role's wallet on the slot of that name."""
         self.end(tx, OK, now)
-        self._rows = [
+        rows = [
             tx.journal.intend(
                 escrow_id=self.escrow_id, subject_id=self.trio_id, name=name, role=role, slot=slot, now=now
             )
             for role, slot in slots.items()
         ]
+        tx.after_commit(lambda: self._is_under_way(rows))
 
     def end(self, tx: Transaction, result: str, now: float) -> None:
         """What came of the round under way."""
         for row in self._rows:
             tx.journal.end(row, result, now)
-        self._rows = []
+        tx.after_commit(lambda: self._is_under_way([]))
+
+    def _is_under_way(self, rows: list[int]) -> None:
+        """Known only after the commit: a row that never was may have its number given to another's step."""
+        self._rows = rows
 
 
 @dataclass(slots=True)

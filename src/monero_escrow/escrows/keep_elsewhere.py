@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from monero_escrow.config import SettingsError
+from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.core.life_cycle import Event, State
@@ -23,7 +23,7 @@ from monero_escrow.store.second_place import (
 )
 from monero_escrow.store.store import Transaction
 
-_LIMIT_SECONDS = 30.0  # a network folder that hangs must not hold three slots for ever
+_LIMIT_SECONDS = 30.0  # a network folder that hangs must not keep an escrow for ever
 _ORPHAN = "a further attempt of an escrow that has another address"
 
 
@@ -43,9 +43,15 @@ def require_second_place(network: Network, *, configured: bool) -> None:
         raise NoSecondPlaceError("BACKUP_URL is not set, and this is mainnet.")
 
 
-async def keep_elsewhere(ctx: Context, escrow_id: str, trio_id: str, address: str, view_key: str) -> None:
-    """Between the gate and the record of the address. Whatever is raised here, nobody was shown the address.
+def needs_second_place(settings: Settings) -> bool:
+    """Whether an address may not be shown before its keys lie in a second place: there is one, or there must be."""
+    return settings.backup_url is not None or settings.monero_network is Network.MAINNET
 
+
+async def keep_elsewhere(ctx: Context, escrow_id: str) -> None:
+    """Before the address of the escrow's finished trio is shown. Whatever is raised here, nobody was shown it.
+
+    Order and trio are kept whole, when they have become one: a trio in stock is nobody's, and losing it loses nothing.
     Raises NoSecondPlaceError, SecondPlaceUnavailableError.
     """
     place, network = second_place(ctx.settings), ctx.settings.monero_network
@@ -54,11 +60,17 @@ async def keep_elsewhere(ctx: Context, escrow_id: str, trio_id: str, address: st
         return
     now = ctx.clock.now()
 
-    def read(tx: Transaction) -> KeptTrio:
-        escrow, trio = tx.escrows.get(escrow_id), tx.trios.get(trio_id)
-        return KeptTrio.of(escrow, trio, address, view_key, network=network, now=now)
+    def read(tx: Transaction) -> KeptTrio | None:
+        escrow, finished = tx.escrows.get(escrow_id), tx.trios.finished_for(escrow_id)
+        if escrow.state is not State.SETTING_UP or finished is None:
+            return None
+        trio_id, address = finished
+        view_key = tx.trios.view_key(trio_id)
+        return KeptTrio.of(escrow, tx.trios.get(trio_id), address, view_key, network=network, now=now)
 
     kept = await ctx.store.read(read)
+    if kept is None:
+        return
     try:
         async with asyncio.timeout(_LIMIT_SECONDS):
             await asyncio.to_thread(place.keep, kept)
@@ -81,9 +93,10 @@ def _bring_back(tx: Transaction, kept: KeptTrio, network: Network, now: float) -
         raise SecondPlaceDamagedError(f"BACKUP_URL holds {kept.trio.id}, which is of {kept.network}, not {network}.")
     known = tx.trios.find(kept.trio.id)
     if known is not None and known.address is not None:
-        if (known.address, known.escrow_id) != (kept.trio.address, kept.escrow_id):
+        if known.address != kept.trio.address or known.escrow_id not in (kept.escrow_id, None):
             raise _contradiction(kept, "The trio has another address or escrow.")
-        return False
+        if known.escrow_id is not None and tx.escrows.get(known.escrow_id).state is not State.SETTING_UP:
+            return False
     escrow = _escrow(tx, kept, now)
     try:
         tx.trios.bring_back(kept.trio, kept.view_key, network, now)

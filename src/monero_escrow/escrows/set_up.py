@@ -1,11 +1,12 @@
 """From an order to an address: three fresh wallets become one 2-of-3 multisig.
 
-    lease a trio → keys stored → wallets made → prepare → make → exchange → exchange → gate → address recorded
+    stock, or: lease a trio → keys stored → wallets made → prepare → make → exchange → exchange → gate → finished trio
+    finished trio → second place → the escrow's address (claim.py)
 
 The three wallets work side by side in every round. What a round made is stored, sealed, before the next one depends
-on it. No address exists for anyone until three reopened wallets vouch for it. The slots go back at the address, or at
-any failure: an attempt that fails is abandoned, and the next one starts with fresh wallets, as long as no address was
-shown.
+on it. No address exists for anyone until three reopened wallets vouch for it. The slots go back at the gate, or at any
+failure: an attempt that fails is abandoned, and the next one starts with fresh wallets. A finished trio is the same
+whether it was made for an escrow or for the stock: it is made here, and passes the same gate.
 """
 
 from __future__ import annotations
@@ -15,40 +16,47 @@ from dataclasses import dataclass
 
 from monero_escrow.core.address import parse_address
 from monero_escrow.core.key_exchange import Call, KeyExchange, Round, pass_gate
-from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.core.roles import ROLES, TRIO, Role
-from monero_escrow.escrows.context import SERVICE, Context, move, new_id, short
+from monero_escrow.escrows.claim import birthday, give_address, take_or_keep
+from monero_escrow.escrows.context import SERVICE, Context, new_id
 from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_side
 from monero_escrow.escrows.journal import Rounds, Step
-from monero_escrow.escrows.keep_elsewhere import keep_elsewhere
-from monero_escrow.escrows.watch_deposits import look_while_awaiting
 from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
 from monero_escrow.store.store import Transaction
 from monero_escrow.store.trail_tables import OK
 
-_LEAST_BLOCKS_BACK = 20
-
 
 async def set_up(ctx: Context, escrow_id: str) -> None:
-    """Give the escrow its address. Raises whatever kept it from one; the attempt is then history."""
-    work = f"set-up of {escrow_id}"
-    async with ctx.pool.lease(TRIO, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease:
-        attempt = await _begin(ctx, escrow_id)
-        try:
-            await _exchange_and_pass_gate(ctx, lease, attempt)
-        except BaseException as error:
-            trouble = str(error) or type(error).__name__
-            now = ctx.clock.now()
-            await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
-            raise
+    """Give the escrow its address. Raises whatever kept it from one; an attempt that failed is then history.
+
+    Whoever had to wait for slots looks into the stock once more: a trio may have been finished on those very slots.
+    """
+    if not await take_or_keep(ctx, escrow_id):
+        work = f"set-up of {escrow_id}"
+        async with ctx.pool.lease(TRIO, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease:
+            if not await take_or_keep(ctx, escrow_id):
+                await make_trio(ctx, lease, escrow_id)
+    await give_address(ctx, escrow_id)
+
+
+async def make_trio(ctx: Context, lease: Lease, escrow_id: str | None) -> None:
+    """Make a finished trio on three leased slots, for an escrow or (None) for the stock. Raises what went wrong."""
+    attempt = await _begin(ctx, escrow_id)
+    try:
+        await _exchange_and_pass_gate(ctx, lease, attempt)
+    except BaseException as error:
+        trouble = str(error) or type(error).__name__
+        now = ctx.clock.now()
+        await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
+        raise
 
 
 @dataclass(slots=True)
 class _Attempt:
     """One try at a set-up: its trio, its wallets, and the journal of its rounds."""
 
-    escrow_id: str
+    escrow_id: str | None
     trio_id: str
     restore_height: int
     participants: dict[Role, ParticipantRecord]
@@ -60,7 +68,7 @@ class _Attempt:
         tx.trios.abandon(self.trio_id, trouble, now)
 
 
-async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
+async def _begin(ctx: Context, escrow_id: str | None) -> _Attempt:
     """Store the three wallets' keys, sealed, before any process hears of them."""
     restore_height = await _restore_height(ctx)
     trio_id, network = new_id(), ctx.settings.monero_network
@@ -68,7 +76,8 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
     now = ctx.clock.now()
 
     def record(tx: Transaction) -> None:
-        tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
+        if escrow_id is not None:  # of the stock, several are made side by side
+            tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
         tx.trios.add(trio_id, escrow_id, restore_height, now)
         tx.trios.add_hosted(participants.values(), now)
         tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
@@ -78,15 +87,10 @@ async def _begin(ctx: Context, escrow_id: str) -> _Attempt:
 
 
 async def _restore_height(ctx: Context) -> int:
-    """From where the wallets look for deposits. A daemon that lags behind says too little, which does no harm.
-
-    A reorganisation may mine a deposit anew in an earlier block than the chain had at the set-up: so far back as
-    anything is not final.
-    """
     if ctx.daemon is None:
         return ctx.settings.monero_restore_height
     _, info = await ctx.daemon_of_our_network()
-    return max(0, info.height - max(ctx.settings.final_confirmations, _LEAST_BLOCKS_BACK))
+    return birthday(ctx.settings, info.height)
 
 
 async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt) -> None:
@@ -108,7 +112,7 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
         reports = await side_by_side(wallet.report() for wallet in wallets.values())
         address, view_key = pass_gate({report.role: report for report in reports})
         parse_address(address, network)
-    await _record_address(ctx, attempt, address, view_key)
+    await _record_finished(ctx, attempt, address, view_key)
 
 
 async def _intend(ctx: Context, attempt: _Attempt, name: Step, wallets: dict[Role, HostedWallet]) -> None:
@@ -140,31 +144,12 @@ async def _one_round(
     return exchange
 
 
-async def _record_address(ctx: Context, attempt: _Attempt, address: str, view_key: str) -> None:
-    """From here on the address exists: trio, escrow, audit row and event in one transaction."""
-    await keep_elsewhere(ctx, attempt.escrow_id, attempt.trio_id, address, view_key)
+async def _record_finished(ctx: Context, attempt: _Attempt, address: str, view_key: str) -> None:
+    """Three wallets vouched for the address: the trio is finished. Nobody is told of the address here."""
     now = ctx.clock.now()
 
     def record(tx: Transaction) -> None:
-        escrow = tx.escrows.get(attempt.escrow_id)
         attempt.rounds.end(tx, OK, now)
         tx.trios.finish(attempt.trio_id, address, view_key, ctx.settings.monero_network, now)
-        if escrow.state is not State.SETTING_UP:
-            return  # cancelled meanwhile: the trio is ready, and nobody is ever told of its address
-        deadline = now + escrow.deposit_window_seconds
-        move(
-            tx,
-            escrow,
-            Event.ADDRESS_READY,
-            SERVICE,
-            now,
-            detail={"address": short(address)},
-            trio_id=attempt.trio_id,
-            deposit_address=address,
-            deposit_deadline=deadline,
-            due_at=look_while_awaiting(ctx, deadline, now),
-            failures=0,
-            trouble=None,
-        )
 
     await ctx.store.write(record)

@@ -81,6 +81,8 @@ escrows = Table(
     Column("deposit_address", String(128), unique=True),
     Column("trio_id", String(32), ForeignKey("trios.id")),
     Column("due_at", Float, comment="when the service looks at it next; none: never by itself"),
+    Column("due_height", BigInteger, comment="when the chain has so many blocks, it is looked at"),
+    Column("rescan_from", BigInteger, comment="somebody wants it scanned for once more from this block on"),
     Column(
         "wakes", BigInteger, nullable=False, default=0, comment="grows when it is woken or moved: a look is overtaken"
     ),
@@ -96,7 +98,17 @@ escrows = Table(
     CheckConstraint("amount_piconero > 0", name="amount"),
     CheckConstraint("commission_parts between 0 and 10000", name="commission"),
     Index("ix_escrows_due_at", "due_at"),
+    Index("ix_escrows_due_height", "due_height"),
+    Index("ix_escrows_rescan_from", "rescan_from"),
     Index("ix_escrows_state", "state", "created_at", "id"),
+)
+
+scanned_blocks = Table(
+    "scanned_blocks",
+    metadata,
+    Column("height", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    comment="The last blocks in which the view keys were tried: where the scan goes on, and whether it stands.",
 )
 
 trios = Table(
@@ -112,6 +124,8 @@ trios = Table(
     Column("trouble", String(1000)),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("claimed_at", Float, comment="when an order took it from stock; none: it was made for one, or waits"),
+    Column("files_removed_at", Float, comment="when its wallets' files were removed; they can be made again"),
 )
 
 participants = Table(

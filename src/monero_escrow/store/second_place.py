@@ -52,7 +52,7 @@ class SecondPlaceDamagedError(EscrowError):
 
 @dataclass(frozen=True, slots=True)
 class KeptTrio:
-    """A finished trio and the order it was made for, as they were at `kept_at` (seconds since the epoch)."""
+    """A finished trio and the order it was made or claimed for, as they were at `kept_at` (seconds since the epoch)."""
 
     network: str
     escrow_id: str

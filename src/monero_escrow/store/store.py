@@ -1,15 +1,17 @@
 """The one interface to the database: run a piece of work in a transaction.
 
 A use case hands over a function that takes a `Transaction` and reads or writes its tables; everything it did commits
-together or not at all. Reads and writes run in threads, writes one after another. Which engine is beneath, nobody sees.
+together or not at all. Reads and writes run in threads, writes one after another; what waits commits in a group. Which
+engine is beneath, nobody sees.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -21,9 +23,11 @@ from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.store import facts, schema
 from monero_escrow.store.engine import WRITES, sqlcipher_engine
 from monero_escrow.store.escrow_table import EscrowTable
+from monero_escrow.store.group_commit import GroupCommit
 from monero_escrow.store.key_table import KeyTable
 from monero_escrow.store.migrate import migrate, require_current
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
+from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer, derive_key
 from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
@@ -41,6 +45,7 @@ class Transaction:
         self._after_commit: list[Callable[[], None]] = []
         self.escrows = EscrowTable(connection)
         self.trios = TrioTable(connection, sealer)
+        self.scan = ScanTable(connection, self.trios)
         self.outputs = OutputTable(connection)
         self.payouts = PayoutTable(connection, sealer)
         self.journal = Journal(connection)
@@ -101,44 +106,54 @@ class SqlStore:
     def __init__(self, engine: Engine, sealer: Sealer) -> None:
         self._engine = engine
         self._sealer = sealer
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
+        self._writer = GroupCommit(self._begin, lambda connection: Transaction(connection, sealer), _unavailable)
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._run(self._readers, work, writes=False)
+        context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
+        return await _to_its_end(self._readers.submit(context.run, self._transact, work, False))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await self._run(self._writer, work, writes=True)
+        return await _to_its_end(self._writer.submit(work))
 
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[Transaction], T], *, writes: bool) -> T:
-        # Shielded: a cancelled caller must not leave it open whether a commit under way happened before what comes
-        # next.
-        context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
-        job = asyncio.get_running_loop().run_in_executor(executor, context.run, self._transact, work, writes)
-        try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait([job])
-            raise
+    @contextmanager
+    def _begin(self, *, writes: bool = True) -> Iterator[Connection]:
+        """A transaction that commits when its block ends, and is undone when it raises."""
+        with self._engine.connect().execution_options(**{WRITES: writes}) as connection, connection.begin():
+            yield connection
 
     def _transact(self, work: Callable[[Transaction], T], writes: bool) -> T:
+        """One piece of work by itself, at once and in this thread."""
         try:
-            with self._engine.connect().execution_options(**{WRITES: writes}) as connection:
+            with self._begin(writes=writes) as connection:
                 tx = Transaction(connection, self._sealer)
-                with connection.begin():
-                    result = work(tx)
+                result = work(tx)
         except IntegrityError:
             raise  # a constraint of the schema: a fault of ours, not of the database
         except DBAPIError as error:
-            raise DatabaseBusyError(f"The database did not take the transaction: {error.orig}.") from None
+            raise _unavailable(error) from None
         tx.committed()
         return result
 
     def close(self) -> None:
         """Let what is under way finish, then close every connection."""
-        self._writer.shutdown()
+        self._writer.close()
         self._readers.shutdown()
         self._engine.dispose()
+
+
+async def _to_its_end(job: Future[T]) -> T:
+    """Shielded: a cancelled caller must not leave it open whether a commit happened before what comes next."""
+    answer = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        await asyncio.wait([answer])
+        raise
+
+
+def _unavailable(error: DBAPIError) -> DatabaseBusyError:
+    return DatabaseBusyError(f"The database did not take the transaction: {error.orig}.")
 
 
 def open_sqlcipher(

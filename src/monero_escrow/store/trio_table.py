@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
 
 from monero_escrow.core.address import Network, parse_address
 from monero_escrow.core.errors import ConflictError, NotFoundError
@@ -13,6 +13,21 @@ from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
 from monero_escrow.store.records import ParticipantRecord, TrioRecord, TrioState
 from monero_escrow.store.sealing import Sealer
+
+_t = schema.trios
+_IN_STOCK = and_(_t.c.escrow_id.is_(None), _t.c.state == TrioState.READY)
+_OLDEST_IN_STOCK = select(_t.c.id).where(_IN_STOCK).order_by(_t.c.finished_at).limit(1)
+_CLAIM = (
+    update(_t)
+    .where(_t.c.id == _OLDEST_IN_STOCK.with_for_update(skip_locked=True).scalar_subquery(), _IN_STOCK)
+    .values(
+        escrow_id=bindparam("claimed_for"),
+        claimed_at=bindparam("now"),
+        restore_height=case(
+            (_t.c.restore_height < bindparam("birthday"), bindparam("birthday")), else_=_t.c.restore_height
+        ),
+    )
+)
 
 _SPEND_KEY, _PASSWORD, _MESSAGE, _VIEW_KEY = "spend key", "password", "message", "view key"
 
@@ -89,13 +104,33 @@ class TrioTable:
             .values(state=TrioState.ABANDONED, trouble=trouble, finished_at=now)
         )
 
-    def abandon_unfinished(self, escrow_id: str, trouble: str, now: float) -> None:
-        """Every earlier attempt for this escrow that was never finished."""
+    def abandon_unfinished(self, escrow_id: str | None, trouble: str, now: float) -> None:
+        """Every earlier attempt for this escrow (or, with None, for the stock) that was never finished."""
         unfinished = select(schema.trios.c.id).where(
             schema.trios.c.escrow_id == escrow_id, schema.trios.c.state == TrioState.MAKING
         )
         for trio_id in self._connection.scalars(unfinished).all():
             self.abandon(trio_id, trouble, now)
+
+    def claim(self, escrow_id: str, restore_height: int, now: float) -> bool:
+        """Take the oldest finished trio without an escrow for this one; False when there is none.
+
+        One row, changed in one statement, only while it is still unclaimed: whoever comes second gets another or none.
+        Its wallets' birthday becomes `restore_height`, unless it is later already.
+        """
+        values = {"claimed_for": escrow_id, "now": now, "birthday": restore_height}
+        return self._connection.execute(_CLAIM, values).rowcount == 1
+
+    def finished_for(self, escrow_id: str) -> tuple[str, str] | None:
+        """Id and address of the trio that was made or claimed for this escrow, once it has passed the gate."""
+        query = select(_t.c.id, _t.c.address).where(_t.c.escrow_id == escrow_id, _t.c.state == TrioState.READY)
+        row = self._connection.execute(query.order_by(_t.c.finished_at.desc()).limit(1)).one_or_none()
+        return None if row is None else (row.id, row.address)
+
+    def stock_ages(self, now: float) -> list[float]:
+        """How many seconds ago each finished trio that nobody has claimed passed the gate, the oldest first."""
+        query = select(_t.c.finished_at).where(_IN_STOCK).order_by(_t.c.finished_at)
+        return [now - finished_at for finished_at in self._connection.scalars(query)]
 
     def quarantine_unclaimed(self, trouble: str) -> int:
         """In a restored backup: trios of which nobody knows what the original did with them. How many there are.
@@ -124,7 +159,7 @@ class TrioTable:
         if known is None:
             self.add(trio.id, trio.escrow_id, trio.restore_height, now)
             self.add_hosted(trio.participants.values(), now)
-        elif known.escrow_id != trio.escrow_id or self._participants(trio.id) != dict(trio.participants):
+        elif known.escrow_id not in (trio.escrow_id, None) or self._participants(trio.id) != dict(trio.participants):
             raise ConflictError("The database has another trio of the same id.")
         address = trio.finished_address
         other = select(schema.trios.c.id).where(schema.trios.c.address == address, schema.trios.c.id != trio.id)
@@ -135,7 +170,8 @@ class TrioTable:
             if (made, role) not in stored:
                 self.add_messages(trio.id, made, {role: message}, now)
         self.finish(trio.id, address, view_key, network, now)
-        self._connection.execute(update(schema.trios).where(schema.trios.c.id == trio.id).values(trouble=None))
+        values = {"escrow_id": trio.escrow_id, "restore_height": trio.restore_height, "trouble": None}
+        self._connection.execute(update(schema.trios).where(schema.trios.c.id == trio.id).values(**values))
 
     def find(self, trio_id: str) -> TrioRecord | None:
         """The trio with its secrets opened, if there is one. Raises SealBrokenError."""
@@ -174,6 +210,8 @@ class TrioTable:
         p = schema.participants
         where = (p.c.trio_id == trio_id, p.c.role.in_(list(roles)))
         self._connection.execute(update(p).where(*where).values(opened_at=now))
+        back = and_(schema.trios.c.id == trio_id, schema.trios.c.files_removed_at.is_not(None))
+        self._connection.execute(update(schema.trios).where(back).values(files_removed_at=None))
 
     def recent_passwords(self, role: Role, limit: int = 50) -> list[str]:
         """Passwords of the wallets of this role that were opened last, the latest first."""

@@ -24,6 +24,8 @@ from monero_escrow.web.problems import BodyTooLargeError, answer_to, internal_er
 log = structlog.get_logger(__name__)
 
 MOST_BODY_BYTES: Final = 64 * 1024
+MOST_BATCH_BYTES: Final = 2 * 1024 * 1024
+BATCH_PATH: Final = "/api/escrows/batch"
 MOST_DISCARDED_BYTES: Final = 16 * 1024 * 1024
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 
@@ -77,7 +79,7 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Answers 413 once more than `MOST_BODY_BYTES` came, or were announced; hands on complete bodies only."""
+    """Answers 413 once more came than any request there needs, or was announced; hands on complete bodies only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -87,12 +89,13 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        most_bytes = MOST_BATCH_BYTES if scope["path"] == BATCH_PATH else MOST_BODY_BYTES
         try:
-            body = await _read(receive, headers.get("content-length", ""))
+            body = await _read(receive, headers.get("content-length", ""), most_bytes)
         except _TooLarge:
             if "expect" not in headers:  # a caller who asks first has not begun to send
                 await _discard(receive)
-            answer = answer_to(BodyTooLargeError(f"The request's body is larger than {MOST_BODY_BYTES} bytes."))
+            answer = answer_to(BodyTooLargeError(f"The request's body is larger than {most_bytes} bytes."))
             answer.headers["Connection"] = "close"  # there may be more of the body
             await answer(scope, receive, send)
             return
@@ -110,9 +113,9 @@ class _TooLarge(Exception):  # noqa: N818  a signal within this module
     pass
 
 
-async def _read(receive: Receive, announced_bytes: str) -> bytes:
+async def _read(receive: Receive, announced_bytes: str, most_bytes: int) -> bytes:
     """The whole body. Raises _TooLarge, or ClientDisconnect if the caller left before it was complete."""
-    if announced_bytes.isdecimal() and int(announced_bytes[:20]) > MOST_BODY_BYTES:
+    if announced_bytes.isdecimal() and int(announced_bytes[:20]) > most_bytes:
         raise _TooLarge
     body = bytearray()
     while True:
@@ -120,7 +123,7 @@ async def _read(receive: Receive, announced_bytes: str) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > MOST_BODY_BYTES:
+        if len(body) > most_bytes:
             raise _TooLarge
         if not message.get("more_body", False):
             return bytes(body)

@@ -16,7 +16,7 @@ _DESCRIPTIONS = {
     403: "The key's scope is another.",
     404: "There is no such escrow, or it is not the caller's to see.",
     409: "It contradicts what is recorded, or the escrow's state does not allow it. Nothing was changed.",
-    413: "The body is larger than 64 KiB.",
+    413: "The body is larger than 64 KiB, or one of a batch than 2 MiB.",
     422: "The request is not valid. Nothing was changed.",
     503: "Something the service depends on does not answer. Try again after Retry-After seconds.",
 }

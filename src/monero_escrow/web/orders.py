@@ -11,8 +11,11 @@ from structlog.contextvars import bind_contextvars
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Terms
+from monero_escrow.core.roles import ROLES
+from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.init_escrow import Order, init_escrow
 from monero_escrow.escrows.views import escrow_view
+from monero_escrow.fleet.leases import NoSlotFreeError
 from monero_escrow.web.auth import ShopCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
@@ -22,6 +25,8 @@ from monero_escrow.web.schemas import Escrow, NewOrder
 
 router = APIRouter(tags=["orders"])
 
+_PATIENCE_SECONDS: Final = 5.0
+"""For so long a caller waits even if no process serves a role: one that was started anew is back by then."""
 _LOCATION: Final = {"Location": {"description": "The escrow's path.", "schema": {"type": "string"}}}
 
 
@@ -66,16 +71,17 @@ async def init_escrow_of_order(
     """Set up the order's 2-of-3 wallet and answer with its deposit address.
 
     The same order again with the same terms is the same escrow, with other terms a conflict: so this can be repeated
-    safely, and needs no Idempotency-Key. Waits for the address, but not longer than REQUEST_WAIT_SECONDS.
+    safely, and needs no Idempotency-Key. Waits for the address, but not longer than REQUEST_WAIT_SECONDS. While no
+    wallet process serves, the answer is 503: the order is recorded all the same, and gets its address later.
     """
     ctx = conductor.ctx
     shop_id = caller.shop_id or ""  # the database has no shop's key without a shop
-    made_escrow, made = await init_escrow(ctx, shop_id, _order(order_id, wanted), caller.actor)
+    made_escrow, made = await init_escrow(ctx, shop_id, order_of(order_id, wanted), caller.actor)
     escrow_id = made_escrow.id
     bind_contextvars(escrow_id=escrow_id)
     at_once = _prefers_async(prefer or [])
-    if not at_once:
-        await conductor.wait_while(escrow_id, State.SETTING_UP, ctx.settings.request_wait_seconds)
+    if not at_once and made_escrow.state is State.SETTING_UP:
+        await _wait_for_address(conductor, escrow_id)
     view = await ctx.store.read(lambda tx: escrow_view(tx, escrow_id))
     headers = {"Location": f"/api/escrows/{escrow_id}"}
     if at_once:
@@ -87,7 +93,29 @@ async def init_escrow_of_order(
     return JSONResponse(escrow_answer(view, caller.scope).model_dump(mode="json"), status, headers)
 
 
-def _order(order_id: str, wanted: NewOrder) -> Order:
+async def _wait_for_address(conductor: Conductor, escrow_id: str) -> None:
+    """Wait as long as a request may, but not for processes that are not there.
+
+    Raises NoSlotFreeError, though the order is recorded: whoever waits is told at once what only the operator can mend.
+    """
+    ctx = conductor.ctx
+    left_seconds = ctx.settings.request_wait_seconds
+    while left_seconds > 0:
+        seconds = min(left_seconds, _PATIENCE_SECONDS)
+        await conductor.wait_while(escrow_id, State.SETTING_UP, seconds)
+        escrow = await ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
+        if escrow.state is not State.SETTING_UP:
+            return
+        if without := [role for role in ROLES if not ctx.pool.has_usable_slot(role)]:
+            raise NoSlotFreeError(
+                f"No usable wallet-rpc process serves the {without[0]}s. The order is recorded as escrow {escrow_id}.",
+                what_to_do="Send the same order again later, or read the escrow: it has its address as soon as it can.",
+            )
+        left_seconds -= seconds
+
+
+def order_of(order_id: str, wanted: NewOrder) -> Order:
+    """The order as the use case takes it."""
     commission = wanted.commission
     terms = Terms(
         amount_piconero=wanted.amount,

@@ -52,7 +52,7 @@ class BodyTooLargeError(EscrowError):
     """The body of the request is larger than any request needs to be."""
 
     code = "body_too_large"
-    what_to_do = "Send less: a body is at most 64 KiB."
+    what_to_do = "Send less: a body is at most 64 KiB, and one of a batch at most 2 MiB."
 
 
 STATUS_OF: Final[Mapping[type[EscrowError], int]] = {
@@ -107,27 +107,37 @@ def statuses_by_code() -> dict[str, int]:
 
 def answer_to(error: EscrowError) -> ProblemAnswer:
     """The answer to an error of ours, logged if the caller is not told all of it."""
+    problem = problem_of(error)
+    headers = {}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return ProblemAnswer(problem, headers)
+
+
+def problem_of(error: EscrowError) -> Problem:
+    """The same as a part of an answer."""
     status = status_of(type(error))
     hidden_by = next((_HIDDEN[base] for base in type(error).__mro__ if base in _HIDDEN), None)
     if status == 500:
         log.error("request_failed", code=error.code, reason=error.message)
         if hidden_by is None:
-            return internal_error()
+            return _internal_problem()
     elif hidden_by is not None:
         log.warning("request_unavailable", code=error.code, reason=error.message)
     shown = hidden_by or error
-    headers = {}
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return ProblemAnswer(_problem(status, shown.code, shown.message, shown.what_to_do), headers)
+    return _problem(status, shown.code, shown.message, shown.what_to_do)
 
 
 def internal_error() -> ProblemAnswer:
     """The answer to what nobody foresaw: nothing of it is told."""
+    return ProblemAnswer(_internal_problem())
+
+
+def _internal_problem() -> Problem:
     what_to_do = "Read the escrow before trying again. The service's log has the details under the X-Request-ID."
-    return ProblemAnswer(_problem(500, _INTERNAL_CODE, "The service made a mistake.", what_to_do))
+    return _problem(500, _INTERNAL_CODE, "The service made a mistake.", what_to_do)
 
 
 def install_problems(app: FastAPI) -> None:
@@ -145,10 +155,19 @@ async def _on_escrow_error(_: Request, error: Exception) -> ProblemAnswer:
 async def _on_invalid_request(request: Request, error: Exception) -> ProblemAnswer:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for nothing else
     is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower().endswith(_JSON_TYPES)
-    fields = list(_fields(error.errors(), is_json=is_json))
+    return ProblemAnswer(_about_fields(list(_fields(error.errors(), is_json=is_json))))
+
+
+def problem_of_fields(errors: Iterable[Any]) -> Problem:
+    """What is wrong with an object that is a part of a request, by the validation's own errors."""
+    whole = ({**error, "loc": ("part", *error["loc"])} for error in errors)
+    return _about_fields(list(_fields(whole, is_json=True)))
+
+
+def _about_fields(fields: list[FieldProblem]) -> Problem:
     detail = " ".join(f"{field.field}: {field.message.rstrip('.')}." for field in fields[:5])
     problem = _problem(422, InvalidInputError.code, detail, InvalidInputError.what_to_do)
-    return ProblemAnswer(problem.model_copy(update={"errors": fields}))
+    return problem.model_copy(update={"errors": fields})
 
 
 async def _on_http_error(_: Request, error: Exception) -> ProblemAnswer:

@@ -9,15 +9,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from monero_escrow.core.deposits import Coverage, OutputStatus
+from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import PARTS_OF_WHOLE, parse_xmr
 from monero_escrow.core.payout import SHARES_TOTAL, FeeBearer, PayoutKind
 from monero_escrow.store.records import PayoutState
 
 LONGEST_REASON: Final = 2_000
+MOST_ORDERS: Final = 1_000
 _EXAMPLE_ID: Final = "5f0c2e9a41b7d3680e1f2a3b"
 _EXAMPLE_TIME: Final = "2026-01-31T12:00:00Z"
 
@@ -98,8 +109,47 @@ class NewOrder(_Request):
     )
 
 
+class BatchOrder(NewOrder):
+    """One order of a batch."""
+
+    model_config = _example(
+        order_id="order-1001",
+        amount="1.25",
+        buyer_refund_address="(the buyer's address)",
+        vendor_payout_address="(the vendor's address)",
+    )
+
+    order_id: str = Field(description="The shop's own id of the order.", examples=["order-1001"])
+
+
+def _or_as_sent(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """The order; or what was sent, if it is none, so that it can be refused alone."""
+    try:
+        return validate(value)
+    except (ValidationError, EscrowError):
+        return value
+
+
+class NewBatch(_Request):
+    """Orders for which escrows are wanted. What is no order is refused in its place."""
+
+    orders: list[Annotated[BatchOrder, WrapValidator(_or_as_sent)]] = Field(
+        min_length=1, max_length=MOST_ORDERS, description=f"1 to {MOST_ORDERS:,} orders."
+    )
+
+
 class NoTerms(_Request):
     """An action that needs nothing said: `{}`, or no body."""
+
+
+class RescanTerms(_Request):
+    """From where on to look once more."""
+
+    model_config = _example(from_height=3_100_000)
+
+    from_height: int | None = Field(
+        default=None, ge=0, le=500_000_000, description="Scan from this block on again; none: only its wallet looks."
+    )
 
 
 class DisputeTerms(_Request):
@@ -274,6 +324,24 @@ class Escrow(EscrowSummary):
     actions: list[str] = Field(description="What the caller may do now.", examples=[["release", "refund", "dispute"]])
 
 
+class BatchAnswer(_Answer):
+    """What came of one order: its escrow, or why it was refused."""
+
+    status: int = Field(
+        examples=[201],
+        description="As a request of its own would have been answered: 201 made, 200 known already, 202 its address "
+        "comes later, or a problem's status.",
+    )
+    escrow: Escrow | None
+    problem: Problem | None
+
+
+class BatchAnswers(_Answer):
+    """One answer an order, in the order in which they were sent."""
+
+    answers: list[BatchAnswer]
+
+
 class EscrowPage(_Answer):
     """Escrows, newest first. `next_cursor` asks for the next page; null on the last."""
 
@@ -313,6 +381,17 @@ class Capacity(_Answer):
     max_concurrent_escrows: int = Field(description="Set-ups that could begin at once, each on three free processes.")
 
 
+class Stock(_Answer):
+    """Finished wallets that wait for orders: an order that finds one has its address at once."""
+
+    target: int
+    ready: int
+    under_an_hour: int = Field(description="How many were finished less than an hour ago.")
+    under_a_day: int = Field(description="How many of the others less than a day ago.")
+    older: int
+    oldest_seconds: int | None = Field(description="How long ago the oldest was finished.")
+
+
 class Health(_Answer):
     """How the service stands, for its operator."""
 
@@ -320,6 +399,7 @@ class Health(_Answer):
     reasons: list[str] = Field(description="Why it is not healthy.")
     rpc_pool: RpcPool
     capacity: Capacity
+    stock: Stock
     deposits: str = Field(examples=["watched"], description="watched, or waiting for a daemon.")
     version: str
 

@@ -1,0 +1,114 @@
+"""One writer: what waits to be written commits together, so that one synchronous write of the disk carries it all.
+
+A commit costs milliseconds, most of them the disk's, and a crowd of set-ups writes thousands. Each piece of work runs
+as if it were alone: in the order it came, under a savepoint of its own, seeing what came before it. One that raises is
+undone and spoils no other. Nobody is answered before the commit; if that fails, nothing of the group happened, and all
+are told so (docs/decisions/0019-what-waits-commits-together.md).
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+T = TypeVar("T")
+
+MOST_TOGETHER: Final = 64
+"""So many at most in one transaction: the first of them waits for the last."""
+
+
+class Committed(Protocol):
+    """Work's view of the database, which is told when it is durable."""
+
+    def committed(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One piece of work and its caller's future; `context` carries the request's and escrow's id to the log."""
+
+    work: Callable[[Any], Any]
+    answer: Future[Any] = field(default_factory=Future)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    tx: Committed | None = None
+    result: Any = None
+    error: BaseException | None = None
+
+
+class GroupCommit:
+    """The single writer of one database, on a thread of its own.
+
+    `begin` opens a transaction that commits when its block ends; `tables` makes a piece of work's view of it;
+    `unavailable` turns what the database said into the error that callers get.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractContextManager[Connection]],
+        tables: Callable[[Connection], Committed],
+        unavailable: Callable[[DBAPIError], Exception],
+    ) -> None:
+        self._begin = begin
+        self._tables = tables
+        self._unavailable = unavailable
+        self._waiting: deque[_Waiting] = deque()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
+
+    def submit(self, work: Callable[[Any], T]) -> Future[T]:
+        """Queue it. The future is answered when it is durable, or when it never happened."""
+        one = _Waiting(work)
+        self._waiting.append(one)
+        self._thread.submit(self._write_waiting)
+        return one.answer
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self._thread.shutdown()
+
+    def _write_waiting(self) -> None:
+        """Called once for each that was queued; those that were carried by an earlier call are gone already."""
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+        if not group:
+            return
+        try:
+            with self._begin() as connection:
+                for one in group:
+                    self._do(one, connection)
+        except DBAPIError as error:
+            for one in group:
+                one.error = one.error or self._unavailable(error)
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            for one in group:
+                one.error = error
+        for one in group:
+            _answer(one)
+
+    def _do(self, one: _Waiting, connection: Connection) -> None:
+        """Raises only what concerns the whole transaction; any error of the work itself is kept for its caller."""
+        one.tx = self._tables(connection)
+        try:
+            with connection.begin_nested():
+                one.result = one.context.run(one.work, one.tx)
+        except DBAPIError as error:
+            if not isinstance(error, IntegrityError):
+                raise
+            one.error = error  # a constraint of the schema: a fault of ours, not of the database
+        except Exception as error:
+            one.error = error
+
+
+def _answer(one: _Waiting) -> None:
+    if one.error is not None:
+        one.answer.set_exception(one.error)
+        return
+    if one.tx is not None:
+        one.context.run(one.tx.committed)
+    one.answer.set_result(one.result)
