@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monero_escrow.core.address import Network
@@ -37,11 +37,35 @@ class Settings(BaseSettings):
 
     monero_rpc_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="The wallet-rpc processes, comma-separated. The first serves buyers, the second vendors, the third "
-        "arbiters, the fourth buyers again. At least three.",
+        description="Wallet-rpc processes that somebody else keeps running, comma-separated. The first serves buyers, "
+        "the second vendors, the third arbiters, the fourth buyers again. At least three; with none, the service runs "
+        "its own.",
     )
     monero_rpc_login: SecretStr | None = Field(
         default=None, description="Digest login of all of them, as user:password, if they want one."
+    )
+    fleet_min_trios: int = Field(
+        default=1,
+        ge=1,
+        description="Trios of wallet-rpc processes (one a role) that the service itself always keeps running on this "
+        "machine. With MONERO_RPC_URLS it keeps none, unless this or FLEET_MAX_TRIOS is set.",
+    )
+    fleet_max_trios: int = Field(
+        default=4, ge=0, description="Trios it grows to while work waits for them. 0: it runs none of its own."
+    )
+    fleet_memory_max: ByteSize | None = Field(
+        default=None,
+        gt=0,
+        description="Memory that its own processes may use together, in bytes or as `2GiB`. Half of the machine's "
+        "unless set.",
+    )
+    fleet_quiet_seconds: float = Field(
+        default=600, gt=0, description="How long a trio is not needed before it is stopped again."
+    )
+    monero_bin_dir: Path | None = Field(
+        default=None,
+        description="Folder of monerod and monero-wallet-rpc. Unless set, the newest on the PATH or fetched by "
+        "scripts/get-monero.",
     )
     monero_network: Network = Field(
         default=Network.STAGENET,
@@ -72,8 +96,8 @@ class Settings(BaseSettings):
     )
     wallet_dir: Path | None = Field(
         default=None,
-        description="The wallet processes' --wallet-dir, if this machine can see it (for `doctor`). The service itself "
-        "only names files.",
+        description="The --wallet-dir of the processes in MONERO_RPC_URLS, if this machine can see it: `doctor` looks "
+        "there, and files of wallets long settled are removed there. Otherwise the service only names files.",
     )
     server_host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
     server_port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API.")
@@ -108,14 +132,24 @@ class Settings(BaseSettings):
         description="Coins that come after an escrow closed: go back to the buyer by themselves, or wait for the shop.",
     )
 
-    chain_poll_seconds: float = Field(default=5, gt=0, le=3600, description="How often the daemon is asked for news.")
+    stock_target: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="Finished wallet trios that wait for orders, made while slots are idle: an order that finds one "
+        "has its address at once. 0: none.",
+    )
+    chain_poll_seconds: float = Field(default=2, gt=0, le=3600, description="How often the daemon is asked for news.")
     tip_age_seconds: float = Field(
         default=7200,
         ge=600,
         description="A daemon whose last block is older is not believed: it may have lost its peers.",
     )
-    deposit_poll_seconds: float = Field(
-        default=600, gt=0, description="How often an escrow is looked at when no new block came."
+    deposit_sweep_seconds: float = Field(
+        default=86_400,
+        gt=0,
+        description="How often an escrow's wallet looks although the scan of blocks and pool saw nothing come to it: a "
+        "net for what a scan may miss.",
     )
     watch_after_days: float = Field(
         default=30, ge=0, description="How long a closed escrow's address is watched for late coins."
@@ -181,6 +215,13 @@ class Settings(BaseSettings):
             raise ValueError("FINAL_CONFIRMATIONS must not be less than DEPOSIT_CONFIRMATIONS and PAYOUT_CONFIRMATIONS")
         return self
 
+    @model_validator(mode="after")
+    def _fleet_sizes(self) -> Self:
+        least, most = self.fleet_min_trios, self.fleet_max_trios
+        if least > most and (most > 0 or "fleet_min_trios" in self.model_fields_set):
+            raise ValueError(f"FLEET_MIN_TRIOS is {least}, more than FLEET_MAX_TRIOS, which is {most}")
+        return self
+
     @field_validator("backup_url")
     @classmethod
     def _check_backup_url(cls, url: str | None) -> str | None:
@@ -216,6 +257,17 @@ class Settings(BaseSettings):
                 "and set DB_ENCRYPTION_KEY_FILE=database.key.",
             )
         return _parse_key(text)
+
+    @property
+    def runs_own_fleet(self) -> bool:
+        """Whether the service starts wallet-rpc processes of its own: unless others are listed, or if it is told to."""
+        told_to = not self.model_fields_set.isdisjoint({"fleet_min_trios", "fleet_max_trios"})
+        return self.fleet_max_trios > 0 and (told_to or not self.monero_rpc_urls)
+
+    @property
+    def fleet_folder(self) -> Path:
+        """Where the service's own wallet-rpc processes keep their files; absolute, for they work elsewhere."""
+        return self.data_dir.absolute() / "fleet"
 
     @property
     def database_path(self) -> Path:

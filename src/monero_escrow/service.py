@@ -25,7 +25,10 @@ from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.keep_elsewhere import require_second_place
-from monero_escrow.fleet.inspection import inspect_all
+from monero_escrow.escrows.stock import WORK as STOCK_WORK
+from monero_escrow.escrows.stock import StockKeeper
+from monero_escrow.escrows.tidy import keep_tidy
+from monero_escrow.fleet.fleet import Fleet, require_slots
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
@@ -37,7 +40,6 @@ from monero_escrow.web.app import create_app
 
 log = structlog.get_logger(__name__)
 
-_SICK_LOOK_SECONDS = 15.0
 _STOP_SECONDS = 3  # for answers under way; whoever waits for a set-up finds it again
 
 
@@ -99,7 +101,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def running_service(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Conductor]:
-    """Everything but the HTTP server: database open, slots looked at, conductor at work."""
+    """Everything but the HTTP server: database open, configured slots looked at, our own on their way, work begun."""
     clock = clock or SystemClock()
     settings.master_key()  # before anything is made
     with only_one(settings.data_dir):
@@ -107,17 +109,16 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
         pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
         url = settings.monero_daemon_url
         daemon = DaemonClient(url, on_call=_LogCalls(url)) if url else None
-        conductor = Conductor(Context(settings, store, pool, daemon, clock))
+        books, for_the_stock = _StoredOwnership(store), frozenset({STOCK_WORK})
+        fleet = Fleet(settings, pool, clock, books, slots_of, _LogCalls, idle_work=for_the_stock)
+        conductor = Conductor(Context(settings, store, pool, daemon, clock, fleet=fleet))
         try:
-            await _look_at_slots(conductor.ctx, pool.slots)
-            for spare in pool.leftovers:
-                log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: only a spare of its class")
-            async with _at_work(_conduct(conductor), _look_at_sick_slots(conductor.ctx)):
+            await fleet.prepare()
+            stock = StockKeeper(conductor.ctx)
+            async with _at_work(fleet.run(), _conduct(conductor), stock.run(), keep_tidy(conductor.ctx)):
                 yield conductor
         finally:
-            await pool.aclose()
-            for slot in pool.slots:
-                await slot.rpc.aclose()
+            await fleet.aclose()
             if daemon is not None:
                 await daemon.aclose()
             store.close()
@@ -159,30 +160,9 @@ class _StoredOwnership:
         return await self.store.read(lambda tx: tx.trios.recent_passwords(role))
 
 
-async def _look_at_slots(ctx: Context, slots: tuple[Slot, ...]) -> None:
-    """Look, and tell what is new."""
-    before = {slot: slot.sick for slot in slots}
-    await inspect_all(slots, ctx.pool, ctx.settings.monero_network, _StoredOwnership(ctx.store))
-    for slot, sick in before.items():
-        if slot.sick is not None and slot.sick != sick:
-            log.warning("slot_sick", slot=slot.name, reason=slot.sick)
-        elif slot.sick is None and sick is not None:
-            log.info("slot_well", slot=slot.name)
-
-
-async def _look_at_sick_slots(ctx: Context) -> None:
-    while True:
-        await ctx.pool.until_there_is_one_to_look_at(_SICK_LOOK_SECONDS)
-        await _look_at_slots(ctx, ctx.pool.sick_slots())
-
-
 async def serve(settings: Settings) -> None:
     """Run the service until it is told to stop (SIGINT, SIGTERM). Raises what keeps it from starting."""
-    if not settings.monero_rpc_urls:
-        raise SettingsError(
-            "MONERO_RPC_URLS is not set: an escrow needs three wallet-rpc processes.",
-            what_to_do="Start them and list them, comma-separated; README.md shows how. `monero-escrow doctor` checks.",
-        )
+    require_slots(settings)
     if settings.quarantine_seconds <= LONGEST_LIMIT_SECONDS:
         raise SettingsError(
             f"QUARANTINE_SECONDS is {settings.quarantine_seconds:g}: a call that was given up on may run longer.",
@@ -203,11 +183,39 @@ async def serve(settings: Settings) -> None:
         )
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
         try:
-            await _Server(config).serve()
+            with _reloading_on_hangup(conductor.ctx.fleet):
+                await _Server(config).serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
             where = f"port {settings.server_port} of {settings.server_host}"
             raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
         log.info("stopped")
+
+
+@contextmanager
+def _reloading_on_hangup(fleet: Fleet | None) -> Iterator[None]:
+    """SIGHUP reads the list of processes and the fleet's sizes again; what it did, or what was wrong, is in the log."""
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            if fleet is not None:
+                await fleet.reload()
+        except EscrowError as error:
+            log.error("reload_refused", reason=error.message, what_to_do=error.what_to_do)  # noqa: TRY400
+
+    def on_hangup() -> None:
+        task = asyncio.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in reloads:
+            task.cancel()
 
 
 class _Server(uvicorn.Server):

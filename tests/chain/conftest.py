@@ -80,7 +80,7 @@ class Shop:
         return await self.chain.miner.pay([(address, amount) for amount in amounts])
 
     async def look_at(self, escrow_id: str) -> None:
-        """Let the service look at an escrow now, instead of when DEPOSIT_POLL_SECONDS are over."""
+        """Let the service look at an escrow now, instead of at the next sweep."""
         due = update(escrows).where(escrows.c.id == escrow_id).values(due_at=0.0, wakes=escrows.c.wakes + 1)
         await self.ctx.store.write(lambda tx: tx.connection.execute(due))
         self.conductor.nudge(escrow_id)
@@ -176,8 +176,7 @@ def settings_for(chain: PrivateChain, folder: Path, urls: list[str], **more: obj
         monero_daemon_url=chain.monerod.url,
         db_encryption_key=os.urandom(32).hex(),
         data_dir=folder,
-        chain_poll_seconds=0.2,
-        **more,
+        **{"chain_poll_seconds": 0.2, "stock_target": 0, **more},
     )
 
 

@@ -52,6 +52,7 @@ async def finished(programs: MoneroPrograms, tmp_path: Path) -> AsyncIterator[Fi
         monero_network="testnet",
         db_encryption_key="33" * 32,
         data_dir=tmp_path / "data",
+        stock_target=0,
     )
     first, second = (WalletKeys.from_entropy(os.urandom(32), Network.TESTNET).address for _ in range(2))
     async with running_service(settings) as conductor:

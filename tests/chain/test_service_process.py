@@ -105,7 +105,7 @@ async def test_a_service_without_settings_says_what_to_do_and_makes_nothing(tmp_
     async with command(tmp_path, "serve", settings={}) as service:
         _, said = await asyncio.wait_for(service.communicate(), 20)
     assert service.returncode == 1
-    assert "MONERO_RPC_URLS is not set" in said.decode()
+    assert "DB_ENCRYPTION_KEY is not set" in said.decode()
     assert files_in(tmp_path) == []
 
 

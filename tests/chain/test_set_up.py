@@ -85,6 +85,7 @@ async def test_the_original_documents_fleet_gives_a_sound_testnet_address(
             monero_network="testnet",
             db_encryption_key=os.urandom(32).hex(),
             data_dir=tmp_path / "data",
+            stock_target=0,
         )
         async with running_service(settings) as conductor:
             recipients = [_testnet_address(), _testnet_address()]

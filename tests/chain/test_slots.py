@@ -40,7 +40,7 @@ async def fleet(programs: MoneroPrograms, tmp_path: Path) -> AsyncIterator[list[
 
 def settings_of(urls: list[str], folder: Path, **more: object) -> Settings:
     more = {"monero_network": "testnet", "db_encryption_key": "11" * 32, **more}
-    return load_settings(monero_rpc_urls=tuple(urls), data_dir=folder / "data", **more)
+    return load_settings(monero_rpc_urls=tuple(urls), data_dir=folder / "data", stock_target=0, **more)
 
 
 def an_order(name: str) -> Order:

@@ -1,5 +1,7 @@
 """Whatever is cancelled, abandoned, sick, restarted or late, in whatever order: no slot is lost, none is held twice.
 
+Slots join and drain meanwhile, some of them managed: who drains leaves, and never before its last holder is done.
+
 Thousands of short lives of a pool, in which a seeded chance decides what happens next and after how many turns of the
 event loop, so that cancellation strikes at every await: while waiting, just granted, while the processes are asked
 whether they are still the same, holding. A failing life prints its seed. Then whole set-ups on the fake, cancelled in
@@ -49,7 +51,7 @@ from unit.slots import (
 T = TypeVar("T")
 
 LIVES = 4_500
-STEPS = 25
+STEPS = 30
 LEAST_CANCELLATIONS = 10_000
 LONGEST_WAIT_SECONDS = 100.0
 REST_SECONDS = 30.0
@@ -64,9 +66,12 @@ class Life:
         self.pool: SlotPool = make_pool(
             make_slots(self.chance.randint(3, 8), marked=True), self.clock, quarantine_seconds=REST_SECONDS
         )
+        self.draining: set[Slot] = set()
+        self.pool.on_drain = self.draining.add
         self.workers: list[asyncio.Task[None]] = []
         self.finish: list[asyncio.Event] = []
         self.held: set[Slot] = set()
+        self.joined = len(self.pool.slots) - 1
         self.fences = {slot: slot.fence for slot in self.pool.slots}
         self.happened: Counter[str] = Counter()
 
@@ -96,7 +101,7 @@ class Life:
         match self.chance.choice(
             (
                 *("come", "come", "come", "finish", "finish", "cancel", "cancel"),
-                *("abandon", "suspect", "sick", "well", "restart", "silence", "wait"),
+                *("abandon", "suspect", "sick", "well", "restart", "silence", "wait", "join", "drain"),
             )
         ):
             case "come":
@@ -120,21 +125,36 @@ class Life:
                 )
                 lease.suspect(self.chance.choice(sorted(lease.slots)), "another wallet is open")
                 self.happened["suspected"] += 1
-            case "sick":
+            case "join":
+                self.pool.add(self.new_slot())
+                self.happened["joined"] += 1
+            case "drain" if self.pool.slots:
+                self.pool.drain(self.chance.choice(self.pool.slots))
+                self.happened["drained"] += 1
+            case "sick" if self.pool.slots:
                 self.pool.mark_sick(self.chance.choice(self.pool.slots), "unreachable")
                 self.happened["sick"] += 1
-            case "well":
+            case "well" if self.pool.slots:
                 self.looked_at(self.chance.choice(self.pool.slots))
-            case "restart":
+            case "restart" if self.pool.slots:
                 start_anew(self.chance.choice(self.pool.slots))
                 self.happened["restarted"] += 1
-            case "silence":
+            case "silence" if self.pool.slots:
                 rpc_of(self.chance.choice(self.pool.slots)).silent = True
                 self.happened["silent"] += 1
             case "wait":
                 await self.clock.advance(self.chance.choice((1.0, REST_SECONDS, LONGEST_WAIT_SECONDS)))
         for _ in range(self.chance.choice((0, 0, 0, 1, 1, 2, 3))):
             await asyncio.sleep(0)
+
+    def new_slot(self) -> Slot:
+        """One more, as an inspection leaves it, or not looked at yet; ours to end, or somebody else's."""
+        self.joined += 1
+        slot = make_slots(self.joined + 1)[self.joined]
+        mark_anew(slot)
+        slot.managed = self.chance.random() < 0.5
+        slot.sick = self.chance.choice((None, None, "not looked at yet"))
+        return slot
 
     def looked_at(self, slot: Slot) -> None:
         """The process answers again, has its mark, and is well: as after an inspection."""
@@ -147,9 +167,13 @@ class Life:
         assert_books_balance(self.pool)
         leased = {slot for lease in self.pool.leases for slot in lease.slots.values()}
         assert self.held <= leased, "somebody holds what is not leased to them"
+        assert leased <= set(self.pool.slots), "a slot left while somebody held it"
         for slot in self.pool.slots:
-            assert slot.fence >= self.fences[slot], "a fence went back"
+            assert slot.fence >= self.fences.get(slot, 0), "a fence went back"
             self.fences[slot] = slot.fence
+            assert not slot.draining or slot in self.draining
+            if slot.draining:
+                assert slot in leased or slot.resting_because is not None, "a slot nobody needs stays"
 
     async def run(self) -> Counter[str]:
         for _ in range(STEPS):
@@ -176,6 +200,7 @@ class Life:
         ]
         assert failures == []
         self.check()
+        assert not self.draining & set(self.pool.slots), "a slot that drains never left"
         stats = self.pool.stats()
         assert (stats.free, stats.leased, stats.sick) == (stats.total, 0, 0), "a slot was lost"
         await self.everything_can_be_leased()
@@ -207,7 +232,7 @@ async def test_no_interleaving_of_leases_cancellations_and_failures_loses_a_slot
             error.add_note(f"Life({seed})")
             raise
 
-    for kind in ("finished", "refused", "abandoned", "suspected", "sick", "restarted", "silent"):
+    for kind in ("finished", "refused", "abandoned", "suspected", "sick", "restarted", "silent", "joined", "drained"):
         assert happened[kind] > 500, f"too few lives tried what happens when one is {kind}"
     cancelled = Counter({kind: count for kind, count in happened.items() if kind.startswith("cancelled")})
     assert len(cancelled) == 2

@@ -15,6 +15,7 @@ from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon
 from monero_escrow.store.store import SqlStore, open_sqlcipher
 from unit.rows import MASTER_KEY, NETWORK
+from unit.scan_village import Village, a_village, grown
 from unit.scripted import ScriptedDaemon
 from unit.slots import PoolOf, VirtualClock, assert_books_balance, make_pool, make_slots
 
@@ -59,3 +60,16 @@ def ctx(store: SqlStore, clock: VirtualClock, daemon: ScriptedDaemon, tmp_path: 
     """What the use cases work with; there is no wallet-rpc process in it."""
     settings = load_settings(monero_network="stagenet", data_dir=tmp_path)
     return Context(settings, store, SlotPool([], clock, quarantine_seconds=1), cast("Daemon", daemon), clock)
+
+
+@pytest_asyncio.fixture
+async def village(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Village]:
+    """A chain in memory, and a scan that has not begun."""
+    async with a_village(ctx, monkeypatch) as here:
+        yield here
+
+
+@pytest_asyncio.fixture
+async def town(village: Village) -> Village:
+    """The village with three escrows, and a scan that has begun."""
+    return await grown(village)

@@ -40,6 +40,7 @@ def settings_of(folder: Path, processes: Sequence[FakeWalletRpc], **more: object
         "db_encryption_key": "44" * 32,
         "data_dir": folder,
         "chain_poll_seconds": 0.02,
+        "stock_target": 0,
     }
     return load_settings(**settings | more)
 
@@ -70,13 +71,14 @@ class Town:
             async with service.running_service(settings) as conductor:
                 yield conductor
 
+    def address_of(self, name: str) -> str:
+        """Somebody's address on this network, always the same for a name."""
+        return WalletKeys.from_entropy(Random(name).randbytes(32), Network.REGTEST).address
+
     async def order(self, conductor: Conductor) -> str:
         """The id of a new escrow, which may not have its address yet."""
         self.orders += 1
-        buyer, vendor = (
-            WalletKeys.from_entropy(Random(f"{name} {self.orders}").randbytes(32), Network.REGTEST).address
-            for name in ("buyer", "vendor")
-        )
+        buyer, vendor = (self.address_of(f"{name} {self.orders}") for name in ("buyer", "vendor"))
         order = Order(f"order-{self.orders}", Terms(XMR, buyer, vendor))
         return (await init_escrow(conductor.ctx, "shop", order, "shop:test"))[0].id
 

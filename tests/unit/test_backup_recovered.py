@@ -155,6 +155,48 @@ async def test_an_escrow_cancelled_before_the_copy_stays_cancelled_and_its_keys_
     assert (await new.read(lambda tx: tx.trios.get("trio"))).state is TrioState.QUARANTINED
 
 
+async def test_stock_that_was_claimed_after_the_copy_comes_back_to_the_order_that_claimed_it(
+    tmp_path: Path, store: SqlStore, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    def stock(tx: Transaction) -> None:
+        for name in ("claimed", "perhaps claimed"):
+            tx.trios.add(name, None, 3, 101.0)
+            tx.trios.add_hosted(participants(name), 101.0)
+            tx.trios.finish(name, address(name), hex64(f"view key of {name}"), NETWORK, 102.0)
+
+    await store.write(stock)
+    file = back_up(tmp_path)
+    keep(settings, "claimed")
+    done = await restored(settings, file)
+
+    new = reopened(settings, request)
+    back = await new.read(lambda tx: tx.escrows.get("newer"))
+    assert (done.quarantined, done.recovered) == (2, 1)
+    assert (back.state, back.trio_id) == (State.AWAITING_DEPOSIT, "claimed")
+    assert await new.read(lambda tx: tx.trios.get("claimed")) == finished_trio("claimed", "newer")
+    assert (await new.read(lambda tx: tx.trios.get("perhaps claimed"))).state is TrioState.QUARANTINED
+    assert await new.read(lambda tx: tx.trios.stock_ages(NOW)) == []
+
+
+async def test_an_order_that_had_claimed_its_trio_in_the_copy_gets_the_address_that_was_shown_since(
+    tmp_path: Path, store: SqlStore, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    def claimed(tx: Transaction) -> None:
+        tx.escrows.add(escrow("newer"))
+        tx.trios.add("trio", "newer", 7, 101.0)
+        tx.trios.add_hosted(participants("trio"), 101.0)
+        tx.trios.finish("trio", address("trio"), hex64("view key of trio"), NETWORK, 102.0)
+
+    await store.write(claimed)
+    file = back_up(tmp_path)
+    keep(settings, "trio")
+    done = await restored(settings, file)
+
+    back = await reopened(settings, request).read(lambda tx: tx.escrows.get("newer"))
+    assert (done.quarantined, done.recovered) == (0, 1)
+    assert (back.state, back.deposit_address) == (State.AWAITING_DEPOSIT, address("trio"))
+
+
 Contradiction = Callable[[Transaction], None]
 
 

@@ -300,7 +300,7 @@ def test_no_way_of_printing_the_settings_shows_a_secret(setting: pytest.MonkeyPa
         ("FEE_PRIORITY", "5"),
         ("LATE_COINS", "keep"),
         ("CHAIN_POLL_SECONDS", "0"),
-        ("DEPOSIT_POLL_SECONDS", "-1"),
+        ("DEPOSIT_SWEEP_SECONDS", "-1"),
         ("LEASE_WAIT_SECONDS", "0"),
         ("QUARANTINE_SECONDS", "-1"),
         ("REQUEST_WAIT_SECONDS", "never"),

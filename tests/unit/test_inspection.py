@@ -11,6 +11,7 @@ import pytest
 from monero_escrow.core.address import Network
 from monero_escrow.core.roles import Role
 from monero_escrow.fleet.inspection import SlotUnusableError, inspect
+from monero_escrow.fleet.instance import why_not_as_inspected
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import MoneroRpcError, NoWalletOpenError, WrongAddressError, WrongPasswordError
 from monero_escrow.monero.fake.files import FakeDisk
@@ -32,6 +33,7 @@ class Process:
         self.password = password
         self.calls: list[str] = []
         self.serves_our_network = True
+        self.keeps_marks = True
         self.marks: frozenset[str] = frozenset()
 
     async def instance_marks(self) -> frozenset[str]:
@@ -39,7 +41,8 @@ class Process:
 
     async def mark_instance(self, mark: str) -> None:
         self.calls.append("mark_instance")
-        self.marks |= {mark}
+        if self.keeps_marks:
+            self.marks |= {mark}
 
     async def get_version(self) -> RpcVersion:
         return RpcVersion(1, self.minor, True)
@@ -119,6 +122,15 @@ async def test_a_process_that_was_started_anew_gets_a_new_mark() -> None:
     await inspect(slot, Network.STAGENET, Books())
     assert slot.mark != before
     assert process.marks == {slot.mark}
+
+
+async def test_a_process_that_does_not_keep_its_mark_is_known_by_none() -> None:
+    """A mark that is not there would look like a restart, each time the slot is leased."""
+    process = Process()
+    process.keeps_marks = False
+    slot = await look(process)
+    assert (slot.mark, slot.sick) == (None, None)
+    assert await why_not_as_inspected(slot) is None
 
 
 async def test_of_several_marks_the_one_that_is_known_stays_known() -> None:

@@ -12,7 +12,6 @@ from monero_escrow.store.store import SqlStore, Transaction
 from unit.rows import add_funded, address, decide, escrow, output, plan
 
 NOBODY: frozenset[str] = frozenset()
-WOKEN = frozenset({State.AWAITING_DEPOSIT})
 
 
 async def add(store: SqlStore, name: str, state: State = State.AWAITING_DEPOSIT, due_at: float | None = 100.0) -> None:
@@ -45,7 +44,7 @@ async def test_a_look_that_is_over_sets_the_next_one_and_what_came_of_it(store: 
 async def test_an_escrow_that_was_woken_during_a_look_is_looked_at_once_more(store: SqlStore) -> None:
     await add(store, "one")
     seen = await store.read(lambda tx: tx.escrows.get("one"))
-    await store.write(lambda tx: tx.escrows.wake(WOKEN, 105.0))
+    await store.write(lambda tx: tx.escrows.wake_watched(105.0))
 
     await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
 
@@ -55,7 +54,7 @@ async def test_an_escrow_that_was_woken_during_a_look_is_looked_at_once_more(sto
 async def test_a_wake_at_the_very_time_an_escrow_was_due_is_not_lost(store: SqlStore) -> None:
     await add(store, "one")
     seen = await store.read(lambda tx: tx.escrows.get("one"))
-    await store.write(lambda tx: tx.escrows.wake(WOKEN, 100.0))
+    await store.write(lambda tx: tx.escrows.wake_watched(100.0))
 
     await store.write(lambda tx: tx.escrows.looked_at(seen, 700.0))
 
@@ -89,22 +88,46 @@ def live(tx: Transaction, name: str, states: Sequence[PayoutState]) -> None:
         tx.payouts.move(tx.payouts.get(name), state)
 
 
-async def test_a_block_wakes_those_who_wait_for_the_chain_and_those_with_a_payout_under_way(store: SqlStore) -> None:
+async def look_at_height(store: SqlStore, name: str, height: int) -> None:
+    await store.write(lambda tx: tx.escrows.look_at_height(name, height))
+
+
+async def test_a_block_wakes_those_who_wait_for_its_height_and_those_with_a_payout_under_way(store: SqlStore) -> None:
     await add(store, "waiting", due_at=900.0)
-    await add(store, "disputed", State.DISPUTED, due_at=900.0)
+    await add(store, "waiting longer", due_at=900.0)
     await add(store, "no longer watched", due_at=None)
+    for name, height in (("waiting", 500), ("waiting longer", 501), ("no longer watched", 500)):
+        await look_at_height(store, name, height)
+    await add(store, "disputed", State.DISPUTED, due_at=900.0)
     await store.write(lambda tx: tx.escrows.add(escrow("no address", due_at=900.0)))
     for name, states in _LIVES.items():
         await add(store, name, State.SETTLED, due_at=900.0)
         await store.write(lambda tx, name=name, states=states: live(tx, name, states))  # type: ignore[misc]
 
-    await store.write(lambda tx: tx.escrows.wake(frozenset({*WOKEN, State.SETTING_UP}), 105.0))
+    await store.write(lambda tx: tx.escrows.wake_at_height(500, 105.0))
 
     assert await due_at(store, "waiting") == 105.0
     assert await due_at(store, "paying") == 105.0
-    for name in ("disputed", "no address", "paid", "held"):
+    for name in ("waiting longer", "disputed", "no address", "paid", "held"):
         assert await due_at(store, name) == 900.0
     assert await due_at(store, "no longer watched") is None
+
+
+async def test_a_hint_wakes_also_those_whom_nobody_meant_to_look_at_again(store: SqlStore) -> None:
+    await add(store, "at rest", State.SETTLED, due_at=None)
+    await add(store, "other", State.SETTLED, due_at=None)
+    await store.write(lambda tx: tx.escrows.wake_hinted({"at rest"}, 105.0))
+    assert (await due_at(store, "at rest"), await due_at(store, "other")) == (105.0, None)
+
+
+async def test_a_height_wakes_once_and_a_look_that_was_overtaken_forgets_no_height(store: SqlStore) -> None:
+    await add(store, "one", due_at=900.0)
+    await look_at_height(store, "one", 500)
+    await store.write(lambda tx: tx.escrows.wake_at_height(600, 105.0))
+    seen = await store.read(lambda tx: tx.escrows.get("one"))
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 900.0))
+    await store.write(lambda tx: tx.escrows.wake_at_height(601, 105.0))
+    assert await due_at(store, "one") == 900.0
 
 
 async def test_a_reorganisation_wakes_whatever_stands_on_blocks_that_are_not_final(store: SqlStore) -> None:
@@ -125,8 +148,21 @@ async def test_a_reorganisation_wakes_whatever_stands_on_blocks_that_are_not_fin
 
 async def test_what_a_clock_that_was_ahead_put_off_for_days_is_due_at_once(store: SqlStore) -> None:
     await add(store, "one", due_at=500.0)
-    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), horizon_seconds=600.0)) == []
-    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), horizon_seconds=300.0)) == ["one"]
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), look_horizon_seconds=600.0)) == []
+    assert await store.read(lambda tx: tx.escrows.due(100.0, 9, frozenset(), look_horizon_seconds=300.0)) == ["one"]
+
+
+async def test_work_is_put_off_by_a_wrong_clock_for_less_long_than_a_mere_look(store: SqlStore) -> None:
+    await add(store, "look", due_at=500.0)
+    await add(store, "payout", State.PAYING_OUT, due_at=500.0)
+    await store.write(lambda tx: tx.escrows.add(escrow("set-up", due_at=500.0)))
+    await add(store, "failed", due_at=500.0)
+    seen = await store.read(lambda tx: tx.escrows.get("failed"))
+    await store.write(lambda tx: tx.escrows.looked_at(seen, 500.0, failures=1, trouble="no slot"))
+    due = await store.read(
+        lambda tx: tx.escrows.due(100.0, 9, frozenset(), horizon_seconds=300.0, look_horizon_seconds=900.0)
+    )
+    assert sorted(due) == ["failed", "payout", "set-up"]
 
 
 async def test_what_is_due_comes_set_ups_and_payouts_first_and_then_the_longest_waiting(store: SqlStore) -> None:

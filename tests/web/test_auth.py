@@ -15,8 +15,11 @@ PROTECTED = [
     ("GET", "/api/escrows/x"),
     ("POST", "/api/escrows/x/release"),
     ("POST", "/api/escrows/x/ruling"),
+    ("POST", "/admin/escrows/x/rescan"),
     ("GET", "/api/events"),
     ("GET", "/admin/health"),
+    ("GET", "/admin/fleet"),
+    ("POST", "/admin/fleet/reload"),
 ]
 
 
@@ -65,8 +68,14 @@ async def test_a_key_opens_nothing_once_it_is_expired(world: World) -> None:
         ("POST", "/api/orders/1/init-escrow", "arbiter"),
         ("POST", "/api/orders/1/init-escrow", "operator"),
         ("GET", "/api/events", "arbiter"),
+        ("POST", "/admin/escrows/x/rescan", "shop"),
+        ("POST", "/admin/escrows/x/rescan", "arbiter"),
         ("GET", "/admin/health", "shop"),
         ("GET", "/admin/health", "arbiter"),
+        ("GET", "/admin/fleet", "shop"),
+        ("GET", "/admin/fleet", "arbiter"),
+        ("POST", "/admin/fleet/reload", "shop"),
+        ("POST", "/admin/fleet/reload", "arbiter"),
     ],
 )
 async def test_a_key_of_another_scope_is_refused_and_changes_nothing(

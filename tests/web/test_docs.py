@@ -25,6 +25,7 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
     actions = ("release", "refund", "cancel", "accept-short", "dispute", "extend", "ruling", "dismiss")
     assert set(operations(world)) == {
         "POST /api/orders/{order_id}/init-escrow",
+        "POST /api/escrows/batch",
         "GET /api/escrows",
         "GET /api/escrows/{escrow_id}",
         *(f"POST /api/escrows/{{escrow_id}}/{action}" for action in actions),
@@ -32,8 +33,11 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
             f"POST /api/escrows/{{escrow_id}}/payouts/{{number}}/{action}"
             for action in ("resume", "replace", "call-off", "write-off")
         ),
+        "POST /admin/escrows/{escrow_id}/rescan",
         "GET /api/events",
         "GET /admin/health",
+        "GET /admin/fleet",
+        "POST /admin/fleet/reload",
         "GET /livez",
         "GET /readyz",
     }
@@ -67,7 +71,7 @@ def test_an_amount_is_published_as_a_string_with_a_pattern(world: World) -> None
 def test_every_action_takes_an_idempotency_key(world: World) -> None:
     for name, operation in operations(world).items():
         headers = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "header"}
-        assert ("Idempotency-Key" in headers) == (name.startswith("POST /api/escrows/")), name
+        assert ("Idempotency-Key" in headers) == (name.startswith(("POST /api/escrows/", "POST /admin/escrows/"))), name
 
 
 class _Page(HTMLParser):

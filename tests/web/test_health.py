@@ -9,7 +9,8 @@ import pytest
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.roles import TRIO, Role
-from web.world import NETWORK, World, mark_sick
+from monero_escrow.store.store import Transaction
+from web.world import NETWORK, World, address, mark_sick
 
 
 async def health_of(world: World) -> dict[str, Any]:
@@ -107,3 +108,22 @@ async def test_without_its_database_the_service_lives_but_is_not_ready(
         assert (await client.get("/livez")).status_code == 200
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+
+
+async def test_the_stock_is_counted_by_age_and_keeps_a_busy_fleet_from_being_degraded(world: World) -> None:
+    now = world.clock.now()
+    ages = {"new": 60, "newer": 10, "of today": 7_200, "old": 200_000}
+
+    def add(tx: Transaction) -> None:
+        for name, age in ages.items():
+            tx.trios.add(name, None, 0, now)
+            tx.trios.finish(name, address(name), "00" * 32, NETWORK, now - age)
+
+    await world.store.write(add)
+    async with world.pool.lease(TRIO, "a set-up", wait_seconds=1):
+        health = await health_of(world)
+    assert health["status"] == "healthy"
+    stock = health["stock"]
+    assert (stock["target"], stock["ready"]) == (world.settings.stock_target, 4)
+    assert (stock["under_an_hour"], stock["under_a_day"], stock["older"]) == (2, 1, 1)
+    assert 200_000 <= stock["oldest_seconds"] < 200_060

@@ -90,7 +90,9 @@ async def test_a_set_up_that_takes_too_long_is_answered_202_and_kept(world: Worl
         assert (await client.post(PATH, json=order_body())).status_code == 200
 
 
-async def test_without_any_wallet_process_the_order_is_kept_and_the_trouble_told(world: World) -> None:
+async def test_without_any_wallet_process_the_answer_is_503_and_the_order_is_kept_with_its_trouble(
+    world: World,
+) -> None:
     settings = Settings(_env_file=None, monero_network=NETWORK, request_wait_seconds=0.05)
     lonely = World(settings, world.store, slots=0)
     conductor = Conductor(lonely.ctx)
@@ -98,10 +100,13 @@ async def test_without_any_wallet_process_the_order_is_kept_and_the_trouble_told
     try:
         async with world.client(app=create_app(conductor)) as client, asyncio.timeout(30):
             answer = await client.post(PATH, json=order_body())
-            assert answer.status_code == 202
-            while (answer := await client.post(PATH, json=order_body())).json()["trouble"] is None:
+            problem = problem_of(answer, 503, "no_slot_free")
+            assert int(answer.headers["retry-after"]) > 0
+            soon = {"Prefer": "respond-async"}
+            while (answer := await client.post(PATH, json=order_body(), headers=soon)).json()["trouble"] is None:
                 pass
         assert answer.status_code == 202
+        assert answer.json()["escrow_id"] in problem["detail"]
         assert answer.json()["state"] == "setting_up"
         assert answer.json()["trouble"].startswith("No usable wallet-rpc process serves the ")
         assert "tried again" in answer.json()["waits_for"]

@@ -94,6 +94,10 @@ class StandInDaemon:
         self.tip_ahead_seconds = 0.0
         self._clock = clock
 
+    async def get_pool_txids(self) -> list[str]:
+        """Nothing is ever on its way, and no block comes."""
+        return []
+
     async def get_info(self) -> DaemonInfo:
         if self.silent:
             raise ProcessUnreachableError(self.url, "get_info", "connection refused")

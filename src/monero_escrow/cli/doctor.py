@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from rich.console import Console
 
@@ -20,7 +23,10 @@ from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES
 from monero_escrow.escrows.keep_elsewhere import require_second_place
+from monero_escrow.fleet.fleet import require_slots, suitable_programs
 from monero_escrow.fleet.inspection import examine
+from monero_escrow.fleet.local import LEAST_FREE_BYTES, FleetFolderError
+from monero_escrow.fleet.memory import TRIO_BYTES, fleet_memory_bytes
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.programs import find_programs
@@ -81,7 +87,7 @@ async def _all_findings() -> list[Finding]:
     except EscrowError as error:
         return [_error("settings", error)]
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
-    findings.append(_programs())
+    findings.extend(_own_fleet(settings))
     findings.append(await _database(settings))
     findings.extend(_second_place(settings))
     findings.extend([finding async for finding in _slots(settings)])
@@ -91,12 +97,41 @@ async def _all_findings() -> list[Finding]:
     return findings
 
 
-def _programs() -> Finding:
+def _own_fleet(settings: Settings) -> Iterator[Finding]:
+    """What the service needs to run wallet-rpc processes itself; where it runs none, programs are a convenience."""
+    own = settings.runs_own_fleet
     try:
-        found = find_programs()
+        found = suitable_programs(settings) if own else find_programs(settings.monero_bin_dir)
+        yield Finding(Level.OK, "programs", f"Monero {found.version} in {found.folder}")
     except EscrowError as error:
-        return Finding(Level.WARNING, "programs", f"{error.message} Fine if they run elsewhere.", error.what_to_do)
-    return Finding(Level.OK, "programs", f"Monero {found.version} in {found.folder}")
+        if own:
+            yield _error("programs", error)
+        else:
+            message = f"{error.message} Fine if they run elsewhere."
+            yield Finding(Level.WARNING, "programs", message, error.what_to_do)
+    try:
+        require_slots(settings)
+    except EscrowError as error:
+        yield _error("fleet", error)
+        return
+    if not own:
+        return
+    trouble = _not_writable(settings.fleet_folder)
+    if trouble is not None:
+        yield Finding(Level.ERROR, "fleet", trouble, FleetFolderError.what_to_do)
+        return
+    least, most = settings.fleet_min_trios, settings.fleet_max_trios
+    memory = f"{least * TRIO_BYTES >> 20} to {most * TRIO_BYTES >> 20} MiB of {fleet_memory_bytes(settings) >> 20} MiB"
+    yield Finding(Level.OK, "fleet", f"{least} to {most} trios of its own, about {memory}")
+
+
+def _not_writable(folder: Path) -> str | None:
+    """Why nothing can be written there, looked at without writing: the folder itself, or what it will be made in."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} cannot be written"
+    free = shutil.disk_usage(there).free
+    return f"the disk of {there} is full: {free >> 20} MiB are left" if free < LEAST_FREE_BYTES else None
 
 
 async def _database(settings: Settings) -> Finding:
@@ -137,9 +172,6 @@ def _second_place(settings: Settings) -> list[Finding]:
 
 async def _slots(settings: Settings) -> AsyncIterator[Finding]:
     slots = slots_of(settings)
-    if not slots:
-        hint = "Start three monero-wallet-rpc processes and list them, comma-separated."
-        yield Finding(Level.ERROR, "MONERO_RPC_URLS", "no wallet-rpc process is configured", hint)
     for slot in slots:
         yield await _slot(slot, settings)
     for spare in slots[len(slots) // len(ROLES) * len(ROLES) :]:

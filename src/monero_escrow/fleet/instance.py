@@ -24,7 +24,11 @@ _GROWTH: Final = 1.5
 
 
 async def identify(slot: Slot) -> None:
-    """Know the slot's process again: by a mark it has from earlier, or by a new one."""
+    """Know the slot's process again: by a mark it has from earlier, or by a new one.
+
+    A process that does not keep the mark it was given (something else sets its log categories) is known by none: then
+    a restart is not noticed, which costs the rest of a quarantine, while a mark that is gone would look like one.
+    """
     abandoned = slot.rpc.abandoned_marks
     marks = await slot.rpc.instance_marks()
     if abandoned and not abandoned & marks:
@@ -33,6 +37,8 @@ async def identify(slot: Slot) -> None:
         slot.mark = min(marks) if marks else f"escrow.{secrets.token_hex(6)}"
     if not marks:
         await slot.rpc.mark_instance(slot.mark)
+        if slot.mark not in await slot.rpc.instance_marks():
+            slot.mark = None
 
 
 async def why_not_as_inspected(slot: Slot) -> str | None:

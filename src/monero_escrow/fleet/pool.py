@@ -3,9 +3,12 @@
 A lease asks for one slot of each role it names, all or nothing, in fair order (`core/placement.py` decides; this
 carries it out). The mutable state is three collections: the free slots of each class, who waits, and the open leases.
 
+Slots join (`add`) and leave (`drain`) while work goes on. A draining slot is handed out no more; it is gone when nobody
+holds it any longer and no call to it can still run.
+
 A slot whose call was given up on rests, sick or not, until that call cannot run any more: for the quarantine, or until
-its process is seen to have been started anew. Then it is inspected. Whoever leases gets only processes that are the
-ones inspected.
+its process is seen to have been started anew. Then it is inspected. A managed one leaves instead: its process is ours
+to end, and the call with it. Whoever leases gets only processes that are the ones inspected.
 
 Cancellation: a waiter who is cancelled after being handed slots gives them back before the cancellation goes on; a
 holder gives back on leaving the `async with`, which awaits nothing. So leased + free + sick = all, after anything.
@@ -14,61 +17,21 @@ holder gives back on leaving the `async with`, which awaits nothing. So leased +
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from monero_escrow.clock import Clock
-from monero_escrow.core.errors import EscrowError, UnavailableError
+from monero_escrow.core.growth import ClassLoad
 from monero_escrow.core.placement import assign
-from monero_escrow.core.roles import ROLES, TRIO, Role
+from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.fleet.instance import until_restarted, why_not_as_inspected
+from monero_escrow.fleet.leases import Lease, LeaseLostError, NoSlotFreeError, Waiter, no_usable_slot
 from monero_escrow.fleet.slot import PoolStats, Slot
 
+__all__ = ["Lease", "LeaseLostError", "NoSlotFreeError", "SlotPool"]
 
-class LeaseLostError(EscrowError):
-    """The lease is over: whoever still holds on to it must stop. Nothing was sent."""
-
-    code = "lease_lost"
-    what_to_do = "Nothing: the work is taken up again under a new lease."
-
-
-class NoSlotFreeError(UnavailableError):
-    """No slot came free in time."""
-
-    code = "no_slot_free"
-    what_to_do = "Wait, or add wallet-rpc processes: three carry one set-up at a time."
-
-
-@dataclass(slots=True, eq=False)
-class Lease:
-    """The right to one slot of each role, until it is given back. `fences` only grow, slot by slot."""
-
-    work: str
-    slots: Mapping[Role, Slot]
-    fences: Mapping[Role, int]
-    since: float
-    _over: bool = field(default=False, repr=False)
-    _suspects: dict[Role, str] = field(default_factory=dict, repr=False)
-
-    def slot(self, role: Role) -> Slot:
-        """The slot leased for a role, if the lease still holds. Raises LeaseLostError."""
-        slot = self.slots[role]
-        if self._over or slot.fence != self.fences[role]:
-            raise LeaseLostError(f"The lease of {slot.name} is over.")
-        return slot
-
-    def suspect(self, role: Role, reason: str) -> None:
-        """Something is wrong with a slot: when the lease ends it is looked at before anybody gets it again."""
-        self._suspects[role] = reason
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    roles: frozenset[Role]
-    work: str
-    granted: asyncio.Future[Lease]
+_ABANDONED = "a call to it was given up on and may still run"
 
 
 class SlotPool:
@@ -79,11 +42,15 @@ class SlotPool:
         self._quarantine_seconds = quarantine_seconds
         self._slots = list(slots)
         self._free: dict[Role, deque[Slot]] = {role: deque() for role in ROLES}
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: deque[Waiter] = deque()
         self._leases: set[Lease] = set()
         self._wake_ups: set[asyncio.Task[None]] = set()
         self._unexamined: set[Slot] = set()
         self._to_look_at = asyncio.Event()
+        self._expected: Counter[Role] = Counter()
+        self._gone: dict[Slot, asyncio.Event] = {}
+        self.on_drain: Callable[[Slot], None] = lambda _slot: None
+        """Told of every slot that begins to drain, before anybody who waits for its class is turned away."""
         for slot in self._slots:
             if slot.sick is None:
                 self._free[slot.role].append(slot)
@@ -105,7 +72,7 @@ class SlotPool:
         try:
             yield lease
         except asyncio.CancelledError:
-            for role in lease.slots.keys() - lease._suspects.keys():
+            for role in lease.slots.keys() - lease.suspects.keys():
                 lease.suspect(role, "Work on it was cut off, and may have left a wallet open.")
             raise
         finally:
@@ -131,8 +98,8 @@ class SlotPool:
     async def _acquire(self, roles: frozenset[Role], work: str, wait_seconds: float) -> Lease:
         for role in roles:
             if not self.has_usable_slot(role):
-                raise _no_usable_slot(role)
-        waiter = _Waiter(roles, work, asyncio.get_running_loop().create_future())
+                raise no_usable_slot(role)
+        waiter = Waiter(roles, work, self._clock.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._hand_out()
         if waiter.granted.done():
@@ -146,15 +113,15 @@ class SlotPool:
         finally:
             timer.cancel()
 
-    async def _give_up(self, waiter: _Waiter, wait_seconds: float) -> None:
+    async def _give_up(self, waiter: Waiter, wait_seconds: float) -> None:
         await self._clock.sleep(wait_seconds)
-        if not waiter.granted.done():
+        if waiter.waits:
             self._waiting.remove(waiter)
             busy = ", ".join(sorted(waiter.roles))
             waiter.granted.set_exception(NoSlotFreeError(f"No slot came free in {wait_seconds:g} s for: {busy}."))
             self._hand_out()  # whoever it stood in the way of may be served now
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, waiter: Waiter) -> None:
         """The waiter was cancelled, perhaps in the very moment it was served."""
         if waiter in self._waiting:
             self._waiting.remove(waiter)
@@ -165,7 +132,7 @@ class SlotPool:
 
     def _hand_out(self) -> None:
         """Serve everybody who can be served now."""
-        waiting = [(waiter, waiter.roles) for waiter in self._waiting if not waiter.granted.done()]
+        waiting = [(waiter, waiter.roles) for waiter in self._waiting if waiter.waits]
         for grant in assign(waiting, self._free):
             for role, slot in grant.slots.items():
                 self._free[role].remove(slot)
@@ -178,29 +145,37 @@ class SlotPool:
 
     def _give_back(self, lease: Lease) -> None:
         """Take the slots back (round robin), and serve whoever waits for them."""
-        if lease._over:
+        if lease.over:
             return
-        lease._over = True
+        lease.over = True
         self._leases.discard(lease)
         for role, slot in lease.slots.items():
             slot.fence += 1
-            slot.sick = lease._suspects.get(role, slot.sick)
+            slot.sick = lease.suspects.get(role, slot.sick)
             self._put_back(slot)
         self._hand_out()
 
     def _put_back(self, slot: Slot) -> None:
-        """To the end of its class's row; to rest if a call was abandoned, sick or not; nowhere while it is sick."""
+        """To the end of its class's row; to rest if a call was abandoned, sick or not; nowhere while it is sick; and
+        out of the pool if it drains."""
+        if slot.rpc.abandoned and slot.managed:
+            slot.sick = slot.sick or f"{_ABANDONED}."
+            self.drain(slot)
+        if slot.draining and (slot.managed or not slot.rpc.abandoned):
+            self._leave(slot)
+            return
+        if slot.sick is not None:
+            self._unexamined.add(slot)
         if slot.rpc.abandoned:
             self._rest(slot)
         elif slot.sick is None:
             self._free[slot.role].append(slot)
         else:
-            self._unexamined.add(slot)
             self._to_look_at.set()
 
     def _rest(self, slot: Slot) -> None:
         """A call without an answer may still run, even after the next holder's: let it run out first."""
-        slot.resting_because = "a call to it was given up on and may still run"
+        slot.resting_because = _ABANDONED
         slot.rests_until = self._clock.monotonic() + self._quarantine_seconds
         # Only if it is certain that the call went to the process with this mark, its end is the call's end.
         mark = slot.mark if slot.mark is not None and slot.mark in slot.rpc.abandoned_marks else None
@@ -229,22 +204,77 @@ class SlotPool:
         self._unexamined.discard(slot)
         if slot in self._free[slot.role]:
             self._free[slot.role].remove(slot)
-        if not self.has_usable_slot(slot.role):
-            for waiter in [waiter for waiter in self._waiting if slot.role in waiter.roles]:
-                if not waiter.granted.done():
-                    self._waiting.remove(waiter)
-                    waiter.granted.set_exception(_no_usable_slot(slot.role))
-            self._hand_out()
+        self._turn_away_if_in_vain(slot.role)
+
+    def _turn_away_if_in_vain(self, role: Role) -> None:
+        """Tell whoever waits for a class that has no usable slot, and let those behind them pass."""
+        if self.has_usable_slot(role):
+            return
+        for waiter in [waiter for waiter in self._waiting if role in waiter.roles and waiter.waits]:
+            self._waiting.remove(waiter)
+            waiter.granted.set_exception(no_usable_slot(role))
+        self._hand_out()
 
     def mark_well(self, slot: Slot) -> None:
-        """A slot that was sick serves again."""
-        if slot.sick is None:
+        """A slot that was sick serves again, unless it has left."""
+        if slot.sick is None or slot not in self._slots:
             return
         slot.sick = None
         self._unexamined.discard(slot)
         if slot not in self._leased() and slot.resting_because is None:
             self._put_back(slot)
             self._hand_out()
+
+    def add(self, slot: Slot) -> None:
+        """A slot joins. One without `sick` serves at once; the others wait to be looked at."""
+        if slot.draining or slot in self._slots:
+            raise ValueError(f"{slot.name} cannot join: it is in the pool, or on its way out of one.")
+        self._slots.append(slot)
+        self._put_back(slot)
+        self._hand_out()
+
+    def drain(self, slot: Slot) -> None:
+        """The slot is never handed out again; a lease that holds it keeps it. It leaves as soon as nobody does.
+
+        One that rests leaves after its rest: were its process to join again, the call that was given up on might still
+        run. Draining a slot that drains, or is not in the pool, does nothing.
+        """
+        if slot.draining or slot not in self._slots:
+            return
+        slot.draining = True
+        self._unexamined.discard(slot)
+        if slot in self._free[slot.role]:
+            self._free[slot.role].remove(slot)
+        self.on_drain(slot)
+        if slot not in self._leased() and slot.resting_because is None:
+            self._leave(slot)
+        self._turn_away_if_in_vain(slot.role)
+
+    def _leave(self, slot: Slot) -> None:
+        """Out of the pool, once; whoever waits for that is told."""
+        if slot in self._slots:
+            self._slots.remove(slot)
+        if (gone := self._gone.pop(slot, None)) is not None:
+            gone.set()
+
+    async def until_gone(self, slot: Slot) -> None:
+        """Return when a slot that drains has left the pool; at once if it is not in it."""
+        if slot in self._slots:
+            await self._gone.setdefault(slot, asyncio.Event()).wait()
+
+    @contextmanager
+    def expecting(self, role: Role) -> Iterator[None]:
+        """A slot of this class is on its way: meanwhile whoever wants one waits, and is not turned away."""
+        self._expected[role] += 1
+        try:
+            yield
+        finally:
+            self._expected[role] -= 1
+            self._turn_away_if_in_vain(role)
+
+    def idle_slots(self) -> tuple[Slot, ...]:
+        """Slots that could be leased this moment."""
+        return tuple(slot for row in self._free.values() for slot in row)
 
     def sick_slots(self) -> tuple[Slot, ...]:
         """Slots that wait to be looked at: not used, not held, and not resting.
@@ -273,8 +303,31 @@ class SlotPool:
         return {slot for lease in self._leases for slot in lease.slots.values()}
 
     def has_usable_slot(self, role: Role) -> bool:
-        """One that is not known to be bad: it may be busy, rest, or wait to be looked at."""
-        return any(slot.role is role and (slot.sick is None or slot in self._unexamined) for slot in self._slots)
+        """One that is not known to be bad: it may be busy, rest, wait to be looked at, or be on its way.
+
+        A suspect one that rests counts as well: whoever waits for it has it when it is well, while whoever is turned
+        away comes back later than that.
+        """
+        if self._expected[role]:
+            return True
+        of_role = (slot for slot in self._slots if slot.role is role and not slot.draining)
+        return any(slot.sick is None or slot in self._unexamined for slot in of_role)
+
+    def load(self) -> Mapping[Role, ClassLoad]:
+        """How much each class has to do this moment; draining slots are in none of the numbers."""
+        leased, now = self._leased(), self._clock.monotonic()
+        loads = {}
+        for role in ROLES:
+            slots = [slot for slot in self._slots if slot.role is role and not slot.draining]
+            waits = [now - waiter.since for waiter in self._waiting if role in waiter.roles and waiter.waits]
+            loads[role] = ClassLoad(
+                slots=len(slots),
+                leased=sum(slot in leased for slot in slots),
+                usable=sum(slot.sick is None and slot.resting_because is None for slot in slots),
+                waiting=len(waits),
+                longest_wait_seconds=max(waits, default=0.0),
+            )
+        return loads
 
     def stats(self) -> PoolStats:
         """How the slots stand this moment."""
@@ -284,7 +337,7 @@ class SlotPool:
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """Every slot, in the order of the configured URLs."""
+        """Every slot, draining ones too: the configured URLs in their order, then as they joined."""
         return tuple(self._slots)
 
     @property
@@ -295,14 +348,12 @@ class SlotPool:
     @property
     def leftovers(self) -> tuple[Slot, ...]:
         """Slots beyond whole trios: used only as spares of their class."""
-        return tuple(self._slots[len(self._slots) // len(TRIO) * len(TRIO) :])
+        staying = {role: [slot for slot in self._slots if slot.role is role and not slot.draining] for role in ROLES}
+        trios = min(len(slots) for slots in staying.values())
+        return tuple(slot for slots in staying.values() for slot in slots[trios:])
 
     async def aclose(self) -> None:
         """Stop waking rested slots. Leases are not broken."""
         for task in self._wake_ups:
             task.cancel()
         await asyncio.gather(*self._wake_ups, return_exceptions=True)
-
-
-def _no_usable_slot(role: Role) -> NoSlotFreeError:
-    return NoSlotFreeError(f"No usable wallet-rpc process serves the {role}s.")

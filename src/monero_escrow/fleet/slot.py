@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from monero_escrow.core.roles import Role
@@ -14,7 +15,9 @@ from monero_escrow.monero.versions import Abilities
 class Slot:
     """One process. `sick` is the reason why it is not used at all; `rests_until` is on the monotonic clock.
 
-    `mark` is how the instance that was inspected last is known again; None until then (`instance.py`).
+    `mark` is how the instance that was inspected last is known again; None until then (`instance.py`). `managed`: the
+    service started the process itself and may end it; `wallet_dir` is then the folder of its class's wallet files.
+    `draining`: it leaves the pool as soon as it can (`pool.py`).
     """
 
     index: int
@@ -26,6 +29,9 @@ class Slot:
     sick: str | None = None
     rests_until: float = 0.0
     resting_because: str | None = None
+    managed: bool = False
+    draining: bool = False
+    wallet_dir: Path | None = None
 
     @property
     def name(self) -> str:

@@ -6,7 +6,19 @@ from fastapi import FastAPI
 
 from monero_escrow import __version__
 from monero_escrow.escrows.conductor import Conductor
-from monero_escrow.web import decisions, docs_page, escrows, events, health, orders, payouts
+from monero_escrow.web import (
+    batch,
+    decisions,
+    docs_page,
+    escrows,
+    events,
+    fleet,
+    health,
+    orders,
+    payouts,
+    reload,
+    rescan,
+)
 from monero_escrow.web.dependencies import give_conductor
 from monero_escrow.web.limits import BodyLimit, RequestContext
 from monero_escrow.web.openapi import use_problem_media_type
@@ -46,7 +58,7 @@ def create_app(conductor: Conductor) -> FastAPI:
     give_conductor(app, conductor)
     install_problems(app)
     use_problem_media_type(app)
-    for room in (orders, escrows, decisions, payouts, events, health, docs_page):
+    for room in (orders, batch, escrows, decisions, payouts, rescan, events, health, fleet, reload, docs_page):
         app.include_router(room.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)  # the outermost: what it adds, every answer has

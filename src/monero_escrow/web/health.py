@@ -18,13 +18,15 @@ from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.schemas import Capacity, Health, Probe, RpcPool
+from monero_escrow.web.schemas import Capacity, Health, Probe, RpcPool, Stock
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["operation"])
 
 _DAEMON_SECONDS: Final = 5.0
+_HOUR_SECONDS: Final = 3_600
+_DAY_SECONDS: Final = 86_400
 
 
 @router.get(
@@ -32,13 +34,14 @@ _DAEMON_SECONDS: Final = 5.0
 )
 async def health(_: OperatorCaller, conductor: TheConductor) -> Health:
     """Critical: no escrow can be set up until something is done. Degraded: something is not as it should be, or every
-    process of a role is busy this moment. Healthy: neither."""
+    process of a role is busy this moment and no wallet is in stock. Healthy: neither."""
     ctx = conductor.ctx
     stats = ctx.pool.stats()
     without = list(_roles_without_slots(ctx.pool))
     daemon_trouble = await _daemon_trouble(ctx)
     reasons = [*without, *_slot_troubles(ctx.pool), *([daemon_trouble] if daemon_trouble else [])]
-    if not without and stats.set_ups_possible == 0:
+    stock = await _stock(ctx)
+    if not without and stats.set_ups_possible == 0 and stock.ready == 0:
         busy = ", ".join(role for role in ROLES if stats.free_by_role[role] == 0)
         reasons.append(f"No set-up can begin this moment: no process is free for {busy}.")
     return Health(
@@ -46,6 +49,7 @@ async def health(_: OperatorCaller, conductor: TheConductor) -> Health:
         reasons=reasons,
         rpc_pool=RpcPool(total=stats.total, free=stats.free, busy=stats.leased, sick=stats.sick),
         capacity=Capacity(max_concurrent_escrows=stats.set_ups_possible),
+        stock=stock,
         deposits="waiting for a daemon" if daemon_trouble else "watched",
         version=__version__,
     )
@@ -63,6 +67,20 @@ def _slot_troubles(pool: SlotPool) -> Iterator[str]:
             yield f"{slot.name} is not used: {slot.sick}"
         elif slot.resting_because is not None:
             yield f"{slot.name} rests: {slot.resting_because}."
+
+
+async def _stock(ctx: Context) -> Stock:
+    now = ctx.clock.now()
+    ages = await ctx.store.read(lambda tx: tx.trios.stock_ages(now))
+    hour, day = (sum(age < limit for age in ages) for limit in (_HOUR_SECONDS, _DAY_SECONDS))
+    return Stock(
+        target=ctx.settings.stock_target,
+        ready=len(ages),
+        under_an_hour=hour,
+        under_a_day=day - hour,
+        older=len(ages) - day,
+        oldest_seconds=int(ages[0]) if ages else None,
+    )
 
 
 async def _daemon_trouble(ctx: Context) -> str | None:

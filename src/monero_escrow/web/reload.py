@@ -1,0 +1,48 @@
+"""POST /admin/fleet/reload: go over to another list of wallet-rpc processes without a restart."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from monero_escrow.core.errors import UnavailableError
+from monero_escrow.web.auth import OperatorCaller
+from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.openapi import problem_answers
+
+router = APIRouter(tags=["operation"])
+
+
+class Reload(BaseModel):
+    """What a reload did. Processes are named by role and place: `vendor@127.0.0.1:18083`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    joined: list[str] = Field(description="Processes that were new on the list, and now serve or wait to be looked at.")
+    draining: list[str] = Field(description="Processes that are no longer on it: each leaves when its last lease ends.")
+    sick: dict[str, str] = Field(description="Those of the joined that cannot be used yet, and why.")
+    min_trios: int = Field(description="Trios of the service's own that are always kept.")
+    max_trios: int = Field(description="Trios of its own that it grows to; 0: it runs none.")
+
+
+@router.post(
+    "/admin/fleet/reload",
+    summary="Read the list of processes and the fleet's sizes again",
+    response_model=Reload,
+    responses=problem_answers(401, 403, 422, 503),
+)
+async def reload(_: OperatorCaller, conductor: TheConductor) -> Reload:
+    """Read MONERO_RPC_URLS, FLEET_MIN_TRIOS, FLEET_MAX_TRIOS and FLEET_MEMORY_MAX again, from `.env` and the file that
+    MONERO_ESCROW_CONFIG names; what the environment of the service sets, it cannot read anew. New processes join, those
+    taken off the list finish what they are at and leave. A list that cannot be used changes nothing."""
+    fleet = conductor.ctx.fleet
+    if fleet is None:
+        raise UnavailableError("The service's processes cannot be changed while it runs.")
+    done = await fleet.reload()
+    return Reload(
+        joined=list(done.joined),
+        draining=list(done.draining),
+        sick=done.sick,
+        min_trios=done.min_trios,
+        max_trios=done.max_trios,
+    )
