@@ -12,6 +12,9 @@ N ?= 20
 PAYOUTS ?= 2000
 SEEDS ?= 20
 WORKERS ?= 1
+NAME ?=
+LONG ?=
+QUICK ?=
 
 .PHONY: help demo demo-kills soak test simulate simulate-payouts simulate-crashes check install dev serve bench lock docs format clean monero
 
@@ -52,9 +55,10 @@ demo-kills: dev monero ## the demo again and again, one kill -9 at a random mome
 serve: install ## run the service (settings from the environment or .env)
 	@$(BIN)/monero-escrow serve
 
-bench: dev monero ## the original flow, the bare calls and ours, side by side (ROUNDS=9)
-	@$(BIN)/python -m bench.set_up $$(scripts/get-monero) $$(scripts/get-monero --suite trixie) \
-	    $$(scripts/get-monero --suite bookworm --any-version) $(ARGS)
+bench: dev ## the table of docs/benchmarks.md, an hour (NAME=lease for one, LONG=1 for the long forms, QUICK=1)
+	@for suite in sid trixie; do scripts/get-monero --suite $$suite >/dev/null || exit; done
+	@scripts/get-monero --suite bookworm --any-version >/dev/null
+	@$(BIN)/monero-escrow bench $(or $(NAME),--all) $(if $(LONG),--long) $(if $(QUICK),--quick) $(ARGS)
 
 lock: dev ## resolve the dependencies anew into the hashed lock files
 	scripts/lock

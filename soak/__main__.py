@@ -26,6 +26,8 @@ from soak.summary import show
 from soak.world import World, running_world
 
 _SAY_EVERY_SECONDS: Final = 5.0
+_MANAGED_GAP_SECONDS: Final = 4.0
+"""Calls to the service's own processes are not seen, so that kills come by the clock: nearly two such pauses apart."""
 
 
 def main() -> int:
@@ -39,6 +41,7 @@ def main() -> int:
     options.add_argument("--slots", type=int, default=4, help="wallet-rpc processes a class (default 4)")
     options.add_argument("--orders", type=int, default=10, help="orders under way at once (default 10)")
     options.add_argument("--calm", type=float, default=600.0, help="seconds for all to settle after the storm")
+    options.add_argument("--managed", action="store_true", help="the service runs its wallet-rpc processes itself")
     options.add_argument("--keep", action="store_true", help="keep the logs also when all is well")
     return asyncio.run(_Soak(options.parse_args()).run())
 
@@ -50,7 +53,8 @@ class _Soak:
         self._options = options
         self._began = time.monotonic()
         rng = random.Random(options.seed)
-        self._storm = Storm(random.Random(rng.random()), options.kills, Pace(gap_calls=options.gap))
+        pace = Pace(silence_seconds=_MANAGED_GAP_SECONDS) if options.managed else Pace(gap_calls=options.gap)
+        self._storm = Storm(random.Random(rng.random()), options.kills, pace)
         self._orders_rng = random.Random(rng.random())
         self._flow: OrderFlow | None = None
 
@@ -58,7 +62,8 @@ class _Soak:
         self._say(f"{self._options.kills} kills, seed {self._options.seed}")
         folder = Path(tempfile.mkdtemp(prefix="monero-escrow-soak-"))
         programs = await asyncio.to_thread(find_programs)
-        async with running_world(programs, folder, self._storm, self._options.slots, self._say) as world:
+        slots, managed = self._options.slots, self._options.managed
+        async with running_world(programs, folder, self._storm, slots, self._say, managed=managed) as world:
             settled_seconds = await world.supervisor.while_kept(self._storm_and_calm(world))
             findings = await self._books(world, folder)
         took = time.monotonic() - self._began

@@ -24,9 +24,9 @@ _WORDS_OF_KIND: Final = {
     "monerod": r"/monerod ",
     "the service": r"-m monero_escrow serve",
     "a command": r"-m monero_escrow keys",
-    "a buyer slot": r"/slot-buyer-\d/",
-    "a vendor slot": r"/slot-vendor-\d/",
-    "an arbiter slot": r"/slot-arbiter-\d/",
+    "a buyer slot": r"/fleet/buyer/process-",
+    "a vendor slot": r"/fleet/vendor/process-",
+    "an arbiter slot": r"/fleet/arbiter/process-",
     "the buyer's wallet": r"/person-buyer/",
     "the vendor's wallet": r"/person-vendor/",
     "the miner's wallet": r"/person-miner/",
@@ -81,9 +81,13 @@ class Demo:
         found = {pid: kind_of(words) for pid, words in self.processes().items()}
         return {pid: kind for pid, kind in found.items() if kind is not None}
 
+    def pids(self, kind: str) -> set[int]:
+        """Its processes of this kind at the moment."""
+        return {pid for pid, found in self.kinds().items() if found == kind}
+
     def kill(self, kind: str) -> bool:
         """kill -9 of one process of this kind, the first by its id; False when there is none at the moment."""
-        for pid in sorted(pid for pid, found in self.kinds().items() if found == kind):
+        for pid in sorted(self.pids(kind)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 return True

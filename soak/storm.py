@@ -3,19 +3,26 @@
 Some kills come at any moment. Most wait for a call (a method of set-up or payout, before or after its answer) and
 strike then: at first only at methods that were struck least, and the longer none comes, at others too. So every step
 gets its share.
+
+Of a service that runs its own wallet-rpc processes no call to them is seen: those are found by the fleet's folder, and
+struck at any moment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from monero_escrow.fleet.orphans import processes_of
 from monero_escrow.monero.processes import ChildProcess
 from soak.proxy import Phase, Proxy, Seen, Verdict
 
@@ -94,15 +101,24 @@ class Storm:
         self._slots: Mapping[str, Slot] = {}
         self._daemon: tuple[ChildProcess, Sequence[Proxy]] | None = None
         self._service: ChildProcess | None = None
+        self._own_fleet: Path | None = None
 
     @property
     def strikes(self) -> int:
         """How many kills have struck."""
         return self.struck.total()
 
-    def over(self, service: ChildProcess, daemon: ChildProcess, daemon_proxy: Proxy, slots: Sequence[Slot]) -> None:
-        """What it blows over."""
+    def over(
+        self,
+        service: ChildProcess,
+        daemon: ChildProcess,
+        daemon_proxy: Proxy,
+        slots: Sequence[Slot],
+        own_fleet: Path | None,
+    ) -> None:
+        """What it blows over. `own_fleet` is the folder of the service's own processes, if it runs any."""
         self._service = service
+        self._own_fleet = own_fleet
         self._daemon = (daemon, [daemon_proxy])
         self._slots = {slot.proxy.name: slot for slot in slots}
 
@@ -166,7 +182,9 @@ class Storm:
 
     async def _kill(self, kind: str, method: str, target: str | None) -> None:
         """kill -9, at once. A process that is down already is not killed again."""
-        if kind == SLOT:
+        if kind == SLOT and self._own_fleet is not None:
+            killed = await asyncio.to_thread(_kill_one_of, self._own_fleet, self._rng)
+        elif kind == SLOT:
             slot = self._slots.get(target or "") or self._rng.choice(list(self._slots.values()))
             killed = await self._kill_slot(slot, wipes=self._rng.random() < _DISK_LOST)
         elif kind == DAEMON and self._daemon is not None:
@@ -213,6 +231,16 @@ class Storm:
     async def _restart(self, slot: Slot, after_seconds: float) -> None:
         await asyncio.sleep(after_seconds)
         self.restarted_after_cut += await _kill(slot.child, [slot.proxy])
+
+
+def _kill_one_of(fleet: Path, rng: random.Random) -> bool:
+    """kill -9 of one process of a service's own fleet; False when none runs."""
+    running = sorted(process.pid for process in processes_of(fleet))
+    with suppress(ProcessLookupError):
+        if running:
+            os.kill(rng.choice(running), signal.SIGKILL)
+            return True
+    return False
 
 
 async def _kill(child: ChildProcess, proxies: Sequence[Proxy]) -> bool:

@@ -1,12 +1,13 @@
 """What the soak runs on: a private chain, slots and daemon behind proxies, people with wallets, and the service.
 
-All of it is kept running by the supervisor the demo uses; only the service and the slots hear through the proxies.
+All of it is kept running by the supervisor the demo uses; only the service and the slots hear through the proxies. With
+`managed` the service runs its own wallet-rpc processes, as many as the load wants, and only its daemon is behind one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,6 @@ _PATIENCE: Final = Patience(longest_pause_seconds=1.0, most_deaths=100_000)
 _SILENCE_LIMIT_SECONDS: Final = 240.0
 _SETTINGS: Final = {
     "CHAIN_POLL_SECONDS": "1",
-    "DEPOSIT_POLL_SECONDS": "10",
     "REQUEST_WAIT_SECONDS": "5",
     "LEASE_WAIT_SECONDS": "30",
 }
@@ -54,7 +54,13 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    programs: MoneroPrograms, folder: Path, storm: Storm, slots_a_class: int, say: Callable[[str], None]
+    programs: MoneroPrograms,
+    folder: Path,
+    storm: Storm,
+    slots_a_class: int,
+    say: Callable[[str], None],
+    *,
+    managed: bool = False,
 ) -> AsyncIterator[World]:
     """All of it started, and ended again. The storm is told what to blow over."""
     proxies: dict[ChildProcess, Proxy] = {}
@@ -87,7 +93,7 @@ async def running_world(
             return Slot(child, await behind_proxy(child), disk)
 
         numbers = range(1, slots_a_class + 1)
-        starts = [slot(role, number) for number in numbers for role in ROLES]
+        starts = [] if managed else [slot(role, number) for number in numbers for role in ROLES]
         people = [chain.person(name) for name in ("buyer", "vendor", "market")]
         slots, persons = await asyncio.gather(asyncio.gather(*starts), asyncio.gather(*people))
         buyer, vendor, market = map(Purse, persons)
@@ -95,7 +101,7 @@ async def running_world(
         environment = {
             **service_environment(folder),
             **_SETTINGS,
-            "MONERO_RPC_URLS": ",".join(slot.proxy.url for slot in slots),
+            **(_own_fleet(programs, slots_a_class) if managed else _listed(slots)),
             "MONERO_DAEMON_URL": daemon_proxy.url,
         }
 
@@ -107,7 +113,7 @@ async def running_world(
 
         mined = miner.first_coins(buyer.owner.address, lambda _mined, _all: None)
         (keys, service), _ = await asyncio.gather(serving(), mined)
-        storm.over(service, chain.monerod, daemon_proxy, slots)
+        storm.over(service, chain.monerod, daemon_proxy, slots, folder / "data" / "fleet" if managed else None)
         shop, arbiter, operator = [await stack.enter_async_context(api) for api in _callers(service.url, keys)]
         yield World(
             chain=chain,
@@ -122,6 +128,20 @@ async def running_world(
             arbiter=arbiter,
             operator=operator,
         )
+
+
+def _listed(slots: Sequence[Slot]) -> dict[str, str]:
+    return {"MONERO_RPC_URLS": ",".join(slot.proxy.url for slot in slots)}
+
+
+def _own_fleet(programs: MoneroPrograms, most_trios: int) -> dict[str, str]:
+    """Sizes and pauses with which it grows and shrinks while the storm blows."""
+    return {
+        "MONERO_BIN_DIR": str(programs.folder),
+        "FLEET_MIN_TRIOS": "2",
+        "FLEET_MAX_TRIOS": str(max(2, most_trios)),
+        "FLEET_QUIET_SECONDS": "15",
+    }
 
 
 def _callers(url: str, keys: ApiKeys) -> list[EscrowApi]:

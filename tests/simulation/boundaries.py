@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.payout_states import PayoutState
@@ -114,17 +114,20 @@ class _Crashes(Fate):
         return Fault.NONE
 
 
-def live(seed: int | str, plan: Plan, folder: Path) -> Life:
-    """One order from init-escrow to its final settlement, with these crashes. `folder` is removed again."""
+def live(seed: int | str, plan: Plan, folder: Path, *, stock: bool = False) -> Life:
+    """One order from init-escrow to its final settlement, with these crashes. `folder` is removed again.
+
+    With `stock` the service keeps a trio in stock, and there is a second place in which addresses are kept first.
+    """
     try:
         with repeatable(seed), log_for_problems() as log, asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            found = runner.run(_live(seed, plan, folder, log))
+            found = runner.run(_live(seed, plan, folder, log, stock))
     finally:
         forget(folder)
     return Life((*log.faults, *found.problems), found.names, found.crashes, found.signatures)
 
 
-async def _live(seed: int | str, plan: Plan, folder: Path, log: Log) -> Life:
+async def _live(seed: int | str, plan: Plan, folder: Path, log: Log, stock: bool) -> Life:
     trade = new_trade(Random(f"trade {seed}"), 0)
     fates: list[_Crashes] = []
 
@@ -132,7 +135,12 @@ async def _live(seed: int | str, plan: Plan, folder: Path, log: Log) -> Life:
         fates.append(_Crashes(world, plan, Random(f"calls {seed}")))
         return fates[0]
 
-    async with World(seed, folder, make_fate, slots=3, quick=True, amid_work=_HELD_CALLS) as world:
+    settings: dict[str, Any] = {}
+    if stock:
+        second_place = folder / "second"
+        second_place.mkdir(parents=True)
+        settings = {"stock_target": 1, "backup_url": f"file://{second_place}"}
+    async with World(seed, folder, make_fate, slots=3, quick=True, amid_work=_HELD_CALLS, **settings) as world:
         asyncio.get_running_loop().set_exception_handler(partial(keep_stray_error, world))
         found = await _Order(world, trade, Random(f"people {seed}")).live()
         wrong = [*world.ledger.alarms, *world.broken, *world.watch.problems]

@@ -136,12 +136,12 @@ def one_at_a_time(seed: int, folder: Path, *, every: int = 1, start: int = 0) ->
         yield live(seed, Planned([Crash(name, seed % times)]), folder)
 
 
-def every_boundary(seed: int, folder: Path) -> Iterator[Life]:
+def every_boundary(seed: int, folder: Path, *, stock: bool = False) -> Iterator[Life]:
     """As many lives as it takes to die at each of their named boundaries, in a row."""
     plan = _EachName()
     while True:
         plan.next_life()
-        life = live(seed, plan, folder)
+        life = live(seed, plan, folder, stock=stock)
         yield life
         if not life.crashes:
             return

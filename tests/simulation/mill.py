@@ -24,7 +24,6 @@ from simulation.weather import Weather
 from simulation.world import World
 
 _PAID_AT_ONCE = 8
-_LOOKS_BETWEEN_WAKES = 6
 _STEP_SECONDS = 25
 _STEPS_BETWEEN_BLOCKS = 3
 _MOST_STEPS = 1_000
@@ -40,7 +39,6 @@ class Mill:
         self._world = world
         self._weather = weather
         self._rng = rng
-        self._looks = 0
         self._reorganisations = Reorganisations(world, weather, rng)
 
     async def run(self, rounds: int) -> str | None:
@@ -80,7 +78,6 @@ class Mill:
 
     async def _pay(self, *, first: bool) -> None:
         """Pay everybody, and mine until it counts."""
-        self._looks = 0
         due = []
         for trade in self.trades:
             amount = trade.order.terms.amount_piconero if first else self._rng.randint(10**10, 10**11)
@@ -94,7 +91,6 @@ class Mill:
 
     async def _decide(self) -> None:
         """Everybody who can decide does so, several times at once; each time somebody is refused."""
-        await self._wake()
         ready = await self._world.request(lambda ctx: ctx.store.read(self._undecided))
         requests = []
         for escrow_id, state in ready or ():
@@ -130,27 +126,6 @@ class Mill:
         await ctx.store.write(decision)
         ctx.nudge(escrow_id)
         return True
-
-    async def _wake(self) -> None:
-        """Closed escrows with coins nobody has decided about are looked at now, and not only at the next hour."""
-        self._looks += 1
-        if self._looks % _LOOKS_BETWEEN_WAKES != 1:
-            return
-
-        def wake(tx: Transaction) -> None:
-            planned = (
-                "SELECT coalesce(sum(amount_piconero), 0) FROM outputs WHERE payout_id IS NOT NULL AND escrow_id = ?"
-            )
-            for trade in self.trades:
-                if _count(tx, planned, trade.escrow_id) != self._world.payments.to(trade.address or ""):
-                    due = "UPDATE escrows SET due_at = 0, wakes = wakes + 1 WHERE id = ?"
-                    tx.connection.exec_driver_sql(due, (trade.escrow_id,))
-
-        async def act(ctx: Context) -> None:
-            await ctx.store.write(wake)
-            ctx.nudge("")
-
-        await self._world.request(act)
 
     def _undecided(self, tx: Transaction) -> list[tuple[str, State]]:
         """Escrows with coins that count and that nobody has decided about."""

@@ -24,12 +24,13 @@ from simulation.planted import found_secrets
 from simulation.storms import Storms
 from simulation.virtual_time import VirtualLoop
 from simulation.weather import Climate, Weather
-from simulation.world import World, repeatable
+from simulation.world import SWEEP_SECONDS, World, repeatable
 from unit.slots import assert_books_balance
 
 _LONGEST_STORM_SECONDS = 20 * 3_600
 _LONGEST_CALM_SECONDS = 12 * 3_600
-_LAST_LOOK_SECONDS = 1_300
+_LAST_LOOK_SECONDS = SWEEP_SECONDS + 300
+_STOCK_TARGETS = (0, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,15 @@ class Outcome:
     digest: str
 
 
-def simulate(seed: int, folder: Path, *, orders: int = 8, climate: Climate | None = None) -> Outcome:
+def simulate(seed: int, folder: Path, *, orders: int = 8, climate: Climate | None = None, **settings: Any) -> Outcome:
     """Run one seed on a database of its own in `folder`."""
     with repeatable(seed), log_for_problems() as log, asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_simulate(seed, folder, orders, climate or Climate(), log))
+        return runner.run(_simulate(seed, folder, orders, climate or Climate(), log, settings))
 
 
-async def _simulate(seed: int, folder: Path, orders: int, climate: Climate, log: Log) -> Outcome:
+async def _simulate(
+    seed: int, folder: Path, orders: int, climate: Climate, log: Log, settings: dict[str, Any]
+) -> Outcome:
     trades = [new_trade(Random(f"trade {seed}/{number}"), number) for number in range(orders)]
     weather: list[Weather] = []
 
@@ -65,7 +68,8 @@ async def _simulate(seed: int, folder: Path, orders: int, climate: Climate, log:
         weather.append(Weather(Random(f"weather {seed}"), lambda: world.monero.daemon.url, climate))
         return weather[0]
 
-    async with World(seed, folder, make_weather, amid_work=climate.of_held_call) as world:
+    settings = {"stock_target": _STOCK_TARGETS[seed % len(_STOCK_TARGETS)], **settings}
+    async with World(seed, folder, make_weather, amid_work=climate.of_held_call, **settings) as world:
         storms = Storms(world, weather[0], Random(f"storms {seed}"))
         for storm in storms.tasks():
             world.also(storm)

@@ -61,6 +61,17 @@ def test_crashes_at_every_boundary_in_a_row_lose_nothing(folder: Path) -> None:
 
 @pytest.mark.skipif(_EVERY_PAIR and not _SEEDS, reason="only pairs are asked for")
 @_NO_LIMIT
+def test_crashes_around_a_claim_and_its_second_place_lose_nothing(folder: Path) -> None:
+    everything = Tried()
+    for seed in _seeds():
+        everything.join(_try_all("with stock, in a row", seed, every_boundary(seed, folder, stock=True)))
+    assert everything.failures == [], "\n".join(map(str, everything.failures))
+    assert everything.at["after commit init_escrow.init_escrow"], "between the claim and its address"
+    assert everything.at["before commit claim.give_address"], "between the second place and the address"
+
+
+@pytest.mark.skipif(_EVERY_PAIR and not _SEEDS, reason="only pairs are asked for")
+@_NO_LIMIT
 def test_one_crash_at_a_boundary_loses_nothing(folder: Path) -> None:
     every = 1 if _SEEDS else _SAMPLE_EVERY
     everything = Tried()

@@ -10,17 +10,22 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import select, update
 
 from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Plan
-from monero_escrow.escrows import pay_out, set_up, settle, signers
+from monero_escrow.core.scan import Hint, scan
+from monero_escrow.escrows import pay_out, scan_chain, set_up, settle, signers
 from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.monero.ports import SignedSet, WalletRpc
+from monero_escrow.store import schema
+from monero_escrow.store.records import TrioState
 from monero_escrow.store.trail_tables import AuditTable
 from monero_escrow.store.trio_table import TrioTable
 from simulation.boundaries import Crash, Planned, live
 from simulation.payouts import mill
+from simulation.run import simulate
 from simulation.storage import quick_folder
 
 _SEEDS = range(1, 6)
@@ -102,7 +107,7 @@ def test_an_address_before_its_messages_are_stored(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_address_of_a_set_up_that_is_not_finished(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    record = set_up._record_address
+    record = set_up._record_finished
 
     async def early(ctx: Any, attempt: Any, address: str, view_key: str) -> None:
         await ctx.store.write(
@@ -118,7 +123,7 @@ def test_an_address_of_a_set_up_that_is_not_finished(monkeypatch: pytest.MonkeyP
         )
         await record(ctx, attempt, address, view_key)
 
-    monkeypatch.setattr(set_up, "_record_address", early)
+    monkeypatch.setattr(set_up, "_record_finished", early)
     assert "shows an address whose trio is ('making', None" in _found(folder)
 
 
@@ -160,6 +165,24 @@ def test_a_payout_that_fell_out_of_the_chain_and_is_not_given_again(
     assert any(mill(seed, 1, folder).problems for seed in (2, 1, 3, 4, 5))
 
 
+def _careless_claim(self: TrioTable, escrow_id: str, _restore_height: int, now: float) -> bool:
+    """Take a finished trio without a look at whose it is."""
+    t = schema.trios
+    any_one = select(t.c.id).where(t.c.state == TrioState.READY).order_by(t.c.finished_at).limit(1).scalar_subquery()
+    taken = update(t).where(t.c.id == any_one).values(escrow_id=escrow_id, claimed_at=now)
+    return self._connection.execute(taken).rowcount == 1
+
+
+def test_a_trio_of_the_stock_that_is_claimed_twice(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(TrioTable, "claim", _careless_claim)
+    monkeypatch.setattr("simulation.run._LONGEST_STORM_SECONDS", 7_200)
+    monkeypatch.setattr("simulation.run._LONGEST_CALM_SECONDS", 3_600)
+    lived = simulate(1, folder, orders=4, backup_url=f"file://{tmp_path}")
+    assert "belonged to another escrow before" in "\n".join(lived.problems)
+
+
 def test_without_quarantine_late_calls_cost_time_and_nothing_else(folder: Path) -> None:
     """A slot is leased again at once, and calls that were given up on run amid the next holder's work.
 
@@ -171,3 +194,31 @@ def test_without_quarantine_late_calls_cost_time_and_nothing_else(folder: Path) 
     lived = mill(1, 1, folder, quarantine_seconds=0.0)
     assert lived.struck["call ran after it was given up on"] > 0
     assert lived.problems == ()
+
+
+@pytest.fixture
+def overlooked(monkeypatch: pytest.MonkeyPatch) -> list[Hint]:
+    """The scan finds nothing any more. What it should have found comes in here."""
+    hints: list[Hint] = []
+
+    def blind(transactions: Any, watchers: Any) -> list[Hint]:
+        hints.extend(scan(transactions, watchers))
+        return []
+
+    monkeypatch.setattr(scan_chain, "scan", blind)
+    return hints
+
+
+def test_what_a_scan_misses_the_sweep_finds(folder: Path, overlooked: list[Hint]) -> None:
+    assert _found(folder) == ""
+    assert overlooked
+
+
+def test_a_scan_that_misses_deposits_without_a_sweep_or_a_deadline(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, overlooked: list[Hint]
+) -> None:
+    monkeypatch.setattr("simulation.world.SWEEP_SECONDS", 30 * 86_400)
+    monkeypatch.setattr("simulation.people._WINDOW_SECONDS", 30 * 86_400.0)
+    monkeypatch.setattr("simulation.boundaries._LONGEST_SECONDS", 3_600)
+    assert "It never came to an end." in live(1, Planned(()), folder).problems
+    assert overlooked

@@ -26,7 +26,7 @@ _ONE = os.environ.get("SIMULATION_SEED")
 # Seeds that once found something. 12: a rebuilding cut off one round before its end passed for a finished wallet.
 # 44: a reorganisation mined a deposit anew below the block from which the wallets of its set-up looked.
 _KNOWN = (12, 44)
-_LOOKS = ("database", "slots", "call", "wallet before a change", "address shown", "signature", "secret")
+_LOOKS = ("database", "slots", "call", "wallet before a change", "address shown", "claim", "signature", "secret")
 _seen: list[Outcome] = []
 
 

@@ -50,7 +50,8 @@ class Watch:
         self._signed_txids: set[str] = set()
         self._audit_rows = 0
         self._ours: set[str] = set()
-        self._escrow_of_file: dict[str, str] = {}
+        self._escrow_of_file: dict[str, str | None] = {}
+        self._owners: dict[str, str] = {}
         self._fences: dict[str, int] = {}
         self._take = fake_chain.take
         fake_chain.take = self._taken  # type: ignore[method-assign]
@@ -78,12 +79,23 @@ class Watch:
         connection = self.store.engine.raw_connection()
         try:
             cursor = connection.cursor()
+            self._look_at_trios(cursor)
             self._look_at_escrows(cursor)
             self._look_at_payouts(cursor)
             self._look_at_outputs(cursor)
             self._look_at_trail(cursor)
         finally:
             connection.close()
+
+    def _look_at_trios(self, cursor: Any) -> None:
+        """Whatever was made or claimed for an escrow is that escrow's for ever."""
+        owners = dict(cursor.execute("SELECT id, escrow_id FROM trios WHERE escrow_id IS NOT NULL").fetchall())
+        for trio_id, escrow_id in self._owners.items():
+            if owners.get(trio_id) != escrow_id:
+                self._say(f"The trio {trio_id} belonged to another escrow before.")
+        claimed = cursor.execute("SELECT count(*) FROM trios WHERE claimed_at IS NOT NULL").fetchone()[0]
+        self.looks["claim"] = max(self.looks["claim"], claimed)
+        self._owners = owners
 
     def _look_at_escrows(self, cursor: Any) -> None:
         rows = cursor.execute("SELECT id, state, deposit_address, trio_id FROM escrows").fetchall()
@@ -196,7 +208,7 @@ class Watch:
 
     def _owner_of(self, filename: str) -> str | None:
         name = "-".join(filename.split("-")[:2])
-        if name not in self._escrow_of_file and self.store is not None:
+        if self._escrow_of_file.get(name) is None and self.store is not None:  # stock is somebody's later
             connection = self.store.engine.raw_connection()
             query = "SELECT filename, escrow_id FROM participants JOIN trios ON trios.id = trio_id"
             self._escrow_of_file = dict(connection.cursor().execute(query).fetchall())

@@ -21,6 +21,7 @@ from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES, role_of_slot
+from monero_escrow.escrows import scan_chain
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.slot import Slot
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 _VERSION = MoneroVersion.parse("0.18.5.3")
 _NETWORK = Network.STAGENET
+SWEEP_SECONDS = 3_600
+"""Often enough that a run sees every escrow swept before it ends."""
+
 _ONE_KEY = bytes(range(32))
 _FIRST_PORT = 41_000
 
@@ -88,8 +92,8 @@ class World:
             db_encryption_key=(_ONE_KEY if quick else Random(seed).randbytes(32)).hex(),
             data_dir=folder,
             chain_poll_seconds=20,
-            deposit_poll_seconds=600,
-            **settings,
+            deposit_sweep_seconds=SWEEP_SECONDS,
+            **{"stock_target": 0, **settings},
         )
         self.conductor: Conductor | None = None
         self.starts = 0
@@ -201,7 +205,9 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(patch.object(service, "open_store", self._open_store))
             stack.enter_context(patch.object(service, "slots_of", slots_of))
+            stack.enter_context(patch.object(scan_chain, "in_thread", _in_place))
             stack.enter_context(patch.object(service, "DaemonClient", lambda _url, **_: self.monero.daemon))
+            stack.enter_context(patch.object(asyncio, "to_thread", _inline))
             stack.enter_context(patch.object(service, "Context", partial(Context, entropy=self._keys.randbytes)))
             async with service.running_service(self.settings, self.clock) as conductor:
                 self.conductor = conductor
@@ -218,6 +224,16 @@ class World:
             return open_quickly(path, key, network, self.fate, self.watch)
         opened = open_sqlcipher(path, key, network)
         return InlineStore(opened._engine, opened._sealer, self.fate, self.watch)
+
+
+async def _inline(work: Callable[..., T], *arguments: object) -> T:
+    """In virtual time nothing happens beside the loop."""
+    return work(*arguments)
+
+
+async def _in_place(work: Callable[..., T], *arguments: Any) -> T:
+    """Virtual time would run on while a thread works."""
+    return work(*arguments)
 
 
 @contextmanager

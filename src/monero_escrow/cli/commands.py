@@ -7,9 +7,11 @@ from cyclopts import App
 from monero_escrow import __version__
 from monero_escrow.cli.address import check_address
 from monero_escrow.cli.backup import backup, drill, restore
+from monero_escrow.cli.bench import bench
 from monero_escrow.cli.doctor import doctor
 from monero_escrow.cli.escrow import escrow_app
 from monero_escrow.cli.keys import keys_app
+from monero_escrow.cli.rescan import rescan
 from monero_escrow.cli.run import demo, serve
 
 app = App(
@@ -19,10 +21,12 @@ app = App(
 )
 app.command(serve)
 app.command(demo)
+app.command(bench)
 app.command(doctor)
 app.command(check_address)
 app.command(keys_app)
 app.command(escrow_app)
+app.command(rescan)
 app.command(backup)
 app.command(restore)
 app.command(drill)

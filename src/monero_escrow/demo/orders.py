@@ -98,6 +98,8 @@ class Outcome:
     escrow: Escrow
     payout: Payout
     parties: tuple[ReadBack, ...]
+    init_seconds: float
+    """How long the shop waited for the deposit address."""
 
     @property
     def adds_up(self) -> bool:
@@ -126,6 +128,7 @@ class OrderLife:
         self._stage = stage
         self._row = row
         self._name = f"order #{order.number}"
+        self._init_seconds = 0.0
 
     async def live(self) -> tuple[Escrow, Outcome | None]:
         """The whole life; an outcome if it settles. Raises DemoFailedError, which names order and step."""
@@ -139,12 +142,13 @@ class OrderLife:
             return escrow, None
         escrow = await self._settle(escrow)
         with step(f"{self._name}: reading back what was received"):
-            outcome = await _read_back(self._order, escrow, buyer, vendor)
+            outcome = await _read_back(self._order, escrow, buyer, vendor, self._init_seconds)
         self._row.finish("settled" if outcome.exact else "settled, but not as planned")
         return escrow, outcome
 
     async def _init(self, buyer: Pocket, vendor: Pocket) -> Escrow:
         self._row.doing("setting up a 2-of-3 wallet")
+        began = time.monotonic()
         with step(f"{self._name}: init-escrow"):
             escrow = await self._stage.shop.init_escrow(
                 self._order.order_id,
@@ -154,8 +158,9 @@ class OrderLife:
             )
         if escrow.deposit_address is None:
             escrow = await self._until(escrow, "an address", lambda now: now.deposit_address is not None)
+        self._init_seconds = time.monotonic() - began
         self._row.address = escrow.deposit_address
-        self._row.reached(Step.INIT, "the buyer pays")
+        self._row.reached(Step.INIT, f"address after {took(self._init_seconds)}; the buyer pays")
         return escrow
 
     async def _fund(self, escrow: Escrow) -> None:
@@ -217,11 +222,16 @@ def _is_broadcast(escrow: Escrow) -> bool:
     return any(payout.state in {"broadcast", "settled"} for payout in escrow.payouts)
 
 
-async def _read_back(order: Order, escrow: Escrow, buyer: Pocket, vendor: Pocket) -> Outcome:
+async def _read_back(order: Order, escrow: Escrow, buyer: Pocket, vendor: Pocket, init_seconds: float) -> Outcome:
     payout = escrow.payouts[0]
     parties = []
     for party, pocket in (("buyer", buyer), ("vendor", vendor)):
         received = await pocket.received()
         planned = payout.payments.get(pocket.address, 0)
         parties.append(ReadBack(party, planned, sum(received.values()), set(received) <= {payout.txid}))
-    return Outcome(order, escrow, payout, tuple(parties))
+    return Outcome(order, escrow, payout, tuple(parties), init_seconds)
+
+
+def took(seconds: float) -> str:
+    """A wait as people read it: "14 ms", "5.2 s"."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

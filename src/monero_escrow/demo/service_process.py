@@ -53,10 +53,8 @@ def service_environment(folder: Path) -> dict[str, str]:
         "DB_ENCRYPTION_KEY_FILE": str(key_file),
         "DATA_DIR": str(folder / "data"),
         "SERVER_HOST": LOOPBACK,
-        # A private chain's blocks come in bursts, and nobody wants to wait for the service to notice. Each wakes the
-        # escrows that wait for the chain; looking by the clock as well opens wallets for nothing.
+        # A private chain's blocks come in bursts, and nobody wants to wait for the service to notice.
         "CHAIN_POLL_SECONDS": "0.3",
-        "DEPOSIT_POLL_SECONDS": "30",
     }
 
 

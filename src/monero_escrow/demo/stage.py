@@ -1,7 +1,8 @@
-"""What runs while the demo runs: a private chain, the people's wallets, six wallet-rpc slots and the service.
+"""What runs while the demo runs: a private chain, the people's wallets, and the service with six processes of its own.
 
 Everything is started side by side and kept running by a supervisor: whatever dies, be it killed, is started again at
-the same place, and goes on. The supervisor ends all of it, whatever happens. No process is looked up or ended by name.
+the same place, and goes on; the service does the same for its wallet-rpc processes. The supervisor ends all of it,
+whatever happens, and what the service runs ends with the service. No process is looked up or ended by name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.core.roles import ROLES
 from monero_escrow.demo.api import EscrowApi
 from monero_escrow.demo.board import Board
 from monero_escrow.demo.failures import step
@@ -24,9 +25,13 @@ from monero_escrow.monero.processes import ChildProcess, lasting_port
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.supervision import Supervisor
 
-SLOTS_A_CLASS: Final = 2
-"""With two, a set-up or payout goes on elsewhere while a process that died is away."""
-_SERVICE_GRACE_SECONDS: Final = 3.0
+LEAST_TRIOS: Final = 2
+"""With two, a set-up or payout goes on elsewhere while a process that died is replaced."""
+MOST_TRIOS: Final = 3
+IN_STOCK: Final = 2
+"""Of three orders two find their wallets made, and one shows how long making them takes."""
+_SERVICE_GRACE_SECONDS: Final = 6.0
+_LOOK_EVERY_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,11 @@ async def set_stage(
             board.prepare("chain", f"starting monerod {programs.version}")
             chain = await stack.enter_async_context(PrivateChain(programs, folder / "monero", supervisor=supervisor))
         people = side_by_side.create_task(_people(chain, board))
-        urls = side_by_side.create_task(_slots(chain, folder, board))
-        service = side_by_side.create_task(_service(chain, folder, environment, keys, urls, board, supervisor))
+        service = side_by_side.create_task(_service(chain, folder, environment, keys, board, supervisor))
     miner, buyer, vendor = people.result()
     url, known = service.result().url, keys.result()
-    board.prepared(f"a private chain, {len(urls.result())} slots, people's wallets, the service at {url}")
+    slots = LEAST_TRIOS * len(ROLES)
+    board.prepared(f"a private chain, people's wallets, the service at {url} with {slots} slots, {IN_STOCK} in stock")
     return Stage(
         miner=miner,
         buyer=buyer,
@@ -95,47 +100,51 @@ async def _people(chain: PrivateChain, board: Board) -> tuple[Miner, Purse, Purs
     return miner, Purse(buyer.result()), Purse(vendor.result())
 
 
-async def _slots(chain: PrivateChain, folder: Path, board: Board) -> list[str]:
-    """So many wallet-rpc processes a role, nothing open; in the order of their roles.
-
-    Those of a class share a folder, so that neither has to rebuild what the other made. A wallet is open in one of
-    them at a time, and that one's death sets it free.
-    """
-
-    async def start(role: Role, number: int) -> str:
-        name = f"slot-{role.value}-{number}"
-        process, _ = await chain.wallet_rpc(
-            name, called=f"{role.value} slot {number}", wallet_dir=folder / "wallets" / role.value
-        )
-        return process.url
-
-    with step("starting the service's wallet-rpc processes"):
-        async with asyncio.TaskGroup() as side_by_side:
-            starts = [
-                side_by_side.create_task(start(role, number))
-                for number in range(1, SLOTS_A_CLASS + 1)
-                for role in ROLES
-            ]
-    board.prepare("slots", f"{len(starts)} running")
-    return [started.result() for started in starts]
-
-
 async def _service(
     chain: PrivateChain,
     folder: Path,
     environment: dict[str, str],
     keys: asyncio.Task[ApiKeys],
-    urls: asyncio.Task[list[str]],
     board: Board,
     supervisor: Supervisor,
 ) -> ChildProcess:
-    await keys
-    rpc_urls = ",".join(await urls)
+    known = await keys
     with step("starting the service"):
         board.prepare("service", "starting")
-        settings = {**environment, "MONERO_RPC_URLS": rpc_urls, "MONERO_DAEMON_URL": chain.monerod.url}
+        settings = {
+            **environment,
+            "MONERO_DAEMON_URL": chain.monerod.url,
+            "MONERO_BIN_DIR": str(chain.programs.folder),
+            "FLEET_MIN_TRIOS": str(LEAST_TRIOS),
+            "FLEET_MAX_TRIOS": str(MOST_TRIOS),
+            "STOCK_TARGET": str(IN_STOCK),
+        }
         start = partial(start_service, folder, settings, lasting_port())
         # In the end it would let requests finish first, and what it is asked to finish, nobody waits for any more.
         service = await supervisor.keep("the service", start, grace_seconds=_SERVICE_GRACE_SECONDS)
     board.prepare("service", f"ready at {service.url}")
+    with step("waiting for the service's wallet-rpc processes"):
+        async with EscrowApi(service.url, known.operator) as operator:
+            await _until_slots_run(operator, board)
+            with step("filling the stock"):
+                await _until_stocked(operator, board)
     return service
+
+
+async def _until_slots_run(operator: EscrowApi, board: Board) -> None:
+    """Orders need not wait for this, but whoever watches sees what is there."""
+    running, wanted = 0, LEAST_TRIOS * len(ROLES)
+    while running < wanted:
+        pool = (await operator.read("/admin/health"))["rpc_pool"]
+        running = pool["total"] - pool["sick"]
+        board.prepare("slots", f"{running} of {wanted} running" if running < wanted else f"{running} running")
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+
+async def _until_stocked(operator: EscrowApi, board: Board) -> None:
+    """Wait until the wallets for the first orders are made: 2-of-3, behind the gate, nobody's yet."""
+    ready = -1
+    while ready < IN_STOCK:
+        ready = (await operator.read("/admin/health"))["stock"]["ready"]
+        board.prepare("stock", f"{ready} of {IN_STOCK} wallets made" if ready < IN_STOCK else f"{ready} wallets")
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)

@@ -12,17 +12,18 @@ from rich.table import Table
 from monero_escrow.core.money import XMR_DECIMALS, format_xmr
 from monero_escrow.demo.board import seconds, shortened
 from monero_escrow.demo.failures import DemoFailedError
-from monero_escrow.demo.orders import Outcome
+from monero_escrow.demo.orders import Outcome, took
 from monero_escrow.demo.service_process import ApiKeys
 
 _COLUMN_GAP: Final = (0, 2, 0, 0)
 
 _WHAT_YOU_SAW: Final = (
-    "Each order got a Monero address that belongs to three wallets, of which any two can spend. The buyer paid to it "
-    "from a wallet of their own; once the payment was ten blocks deep, the shop released it, refunded it, or let the "
-    "arbiter rule. Two wallets then signed the payout, the second only after comparing it with the plan, and the "
-    "amounts above were read from the chain by the receivers' own wallets. Here the service ran all three wallets: "
-    "whoever runs it like that holds all three keys."
+    "Each order got a Monero address that belongs to three wallets, of which any two can spend. Two of them had been "
+    "made ahead and waited in stock; the third was made when it was asked for. The buyer paid to it from a wallet of "
+    "their own; once the payment was ten blocks deep, the shop released it, refunded it, or let the arbiter rule. Two "
+    "wallets then signed the payout, the second only after comparing it with the plan, and the amounts above were read "
+    "from the chain by the receivers' own wallets. Here the service ran all three wallets: whoever runs it like that "
+    "holds all three keys."
 )
 _READ_ON: Final = (
     "Read on: README.md (custody, configuration), docs/architecture.md (how it works), `monero-escrow serve --help`."
@@ -47,13 +48,14 @@ def show_summary(console: Console, outcomes: Sequence[Outcome], total_seconds: f
 
 def _payouts(outcomes: Sequence[Outcome]) -> Table:
     table = _table("order", "address", "payout txid")
-    for heading in ("paid in (XMR)", "network fee"):
+    for heading in ("init-escrow", "paid in (XMR)", "network fee"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
         table.add_row(
             f"#{outcome.order.number} {outcome.order.ended}",
             shortened(outcome.escrow.deposit_address),
             shortened(outcome.payout.txid),
+            took(outcome.init_seconds),
             _xmr(outcome.escrow.amount_piconero),
             format_xmr(outcome.payout.fee_piconero or 0),
         )

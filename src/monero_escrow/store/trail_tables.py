@@ -18,6 +18,9 @@ _LONGEST = 1000
 _LEAP = 1_000_000_000
 """More events than any service publishes between a backup and its restoring."""
 
+# Several of these are written with every step of every escrow: building a statement costs more than running it.
+_ADD_AUDIT_ROW, _ADD_EVENT = insert(schema.audit), insert(schema.events)
+
 
 class Journal:
     """The `steps` table: a row before a step runs, its result after."""
@@ -63,17 +66,16 @@ class AuditTable:
         detail: Mapping[str, Any] | None = None,
     ) -> None:
         """Who did what. `detail` holds no secret and no full address."""
-        self._connection.execute(
-            insert(schema.audit).values(
-                escrow_id=escrow_id,
-                at=now,
-                actor=actor,
-                action=action,
-                from_state=from_state,
-                to_state=to_state,
-                detail=dict(detail or {}),
-            )
-        )
+        values = {
+            "escrow_id": escrow_id,
+            "at": now,
+            "actor": actor,
+            "action": action,
+            "from_state": from_state,
+            "to_state": to_state,
+            "detail": dict(detail or {}),
+        }
+        self._connection.execute(_ADD_AUDIT_ROW, values)
 
     def of(self, escrow_id: str) -> list[AuditRecord]:
         """An escrow's history in order."""
@@ -89,9 +91,8 @@ class Outbox:
 
     def add(self, shop_id: str, escrow_id: str, kind: str, data: Mapping[str, Any], now: float) -> None:
         """One more event."""
-        self._connection.execute(
-            insert(schema.events).values(shop_id=shop_id, escrow_id=escrow_id, type=kind, data=dict(data), at=now)
-        )
+        values = {"shop_id": shop_id, "escrow_id": escrow_id, "type": kind, "data": dict(data), "at": now}
+        self._connection.execute(_ADD_EVENT, values)
 
     def leap(self, kind: str, data: Mapping[str, Any], now: float) -> None:
         """Skip the ids that another copy of this database may have given out, and tell each shop, at its last escrow.

@@ -1,4 +1,4 @@
-"""The three ways from nothing to a shared address that the bench compares."""
+"""The three ways from nothing to a shared address that the bench compares, each a page."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
-import httpx2
-
+from monero_escrow.bench.run import BenchFailedError
 from monero_escrow.monero.errors import UnknownMethodError
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
-PASSWORD = "bench"
-_LOOKAHEAD = 1
+_PASSWORD: Final = "bench"  # noqa: S105 - of wallets that are thrown away
+_LOOKAHEAD: Final = 1
 
 
 async def original(wallets: Sequence[WalletRpcClient]) -> str:
     """One call after another, as the original does it, with the round it left out, so that the address is real."""
     run = secrets.token_hex(4)
     for index, wallet in enumerate(wallets):
-        await wallet.create_wallet(f"original-{run}-{index}", PASSWORD)
+        await wallet.create_wallet(f"original-{run}-{index}", _PASSWORD)
     prepared = [await wallet.prepare_multisig() for wallet in wallets]
     made = [
-        await wallet.make_multisig(_others(prepared, index), threshold=2, password=PASSWORD)
+        await wallet.make_multisig(_others(prepared, index), threshold=2, password=_PASSWORD)
         for index, wallet in enumerate(wallets)
     ]
     exchanged = [
-        await wallet.exchange_multisig_keys(_others(made, index), password=PASSWORD)
+        await wallet.exchange_multisig_keys(_others(made, index), password=_PASSWORD)
         for index, wallet in enumerate(wallets)
     ]
     messages = [answer.message for answer in exchanged]
     addresses = [
-        (await wallet.exchange_multisig_keys(_others(messages, index), password=PASSWORD)).address
+        (await wallet.exchange_multisig_keys(_others(messages, index), password=_PASSWORD)).address
         for index, wallet in enumerate(wallets)
     ]
     for wallet in wallets:
@@ -47,17 +47,16 @@ async def bare(wallets: Sequence[WalletRpcClient]) -> str:
     prepared = await asyncio.gather(
         *(_create_and_prepare(wallet, name) for wallet, name in zip(wallets, names, strict=True))
     )
-    made = await asyncio.gather(
+    messages: Sequence[str] = await asyncio.gather(
         *(
-            wallet.make_multisig(_others(prepared, index), threshold=2, password=PASSWORD)
+            wallet.make_multisig(_others(prepared, index), threshold=2, password=_PASSWORD)
             for index, wallet in enumerate(wallets)
         )
     )
-    messages: Sequence[str] = made
     for _ in range(2):
         answers = await asyncio.gather(
             *(
-                wallet.exchange_multisig_keys(_others(messages, index), password=PASSWORD)
+                wallet.exchange_multisig_keys(_others(messages, index), password=_PASSWORD)
                 for index, wallet in enumerate(wallets)
             )
         )
@@ -66,33 +65,21 @@ async def bare(wallets: Sequence[WalletRpcClient]) -> str:
 
 
 async def _create_and_prepare(wallet: WalletRpcClient, name: str) -> str:
-    await wallet.create_wallet(name, PASSWORD)
+    await wallet.create_wallet(name, _PASSWORD)
     with suppress(UnknownMethodError):  # before 0.18.5
-        await wallet.set_subaddress_lookahead(_LOOKAHEAD, _LOOKAHEAD, PASSWORD)
+        await wallet.set_subaddress_lookahead(_LOOKAHEAD, _LOOKAHEAD, _PASSWORD)
     return await wallet.prepare_multisig()
 
 
 async def _reopen(wallet: WalletRpcClient, name: str) -> str:
     await wallet.close_wallet()
-    await wallet.open_wallet(name, PASSWORD)
+    await wallet.open_wallet(name, _PASSWORD)
     status = await wallet.is_multisig()
-    assert status.ready
+    if not status.ready:
+        raise BenchFailedError("A wallet of the bare flow is not ready after its key exchange.")
     address = await wallet.get_address()
     await wallet.query_key("view_key")
     await wallet.close_wallet()
-    return address
-
-
-async def ours(api: httpx2.AsyncClient, recipients: tuple[str, str]) -> str:
-    """The service's own init-escrow over HTTP: everything the bare calls do, and everything that makes it safe."""
-    buyer, vendor = recipients
-    answer = await api.post(
-        f"/api/orders/bench-{secrets.token_hex(6)}/init-escrow",
-        json={"amount": "1", "buyer_refund_address": buyer, "vendor_payout_address": vendor},
-    )
-    answer.raise_for_status()
-    assert answer.status_code == 201, answer.text
-    address: str = answer.json()["deposit_address"]
     return address
 
 
@@ -101,5 +88,6 @@ def _others(messages: Sequence[str], index: int) -> list[str]:
 
 
 def _agreed(addresses: Sequence[str]) -> str:
-    assert len(set(addresses)) == 1
+    if len(set(addresses)) != 1:
+        raise BenchFailedError("The wallets do not agree on an address.")
     return addresses[0]
