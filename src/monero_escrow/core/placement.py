@@ -32,14 +32,18 @@ def assign(
 
     Example: with one free slot a class, [(A, {buyer, vendor}), (B, {vendor}), (C, {arbiter})] grants A and C; B waits.
     """
-    left = {role: list(slots) for role, slots in free.items()}
-    reserved: set[Role] = set()
+    taken = dict.fromkeys(free, 0)
+    open_classes = {role for role, slots in free.items() if slots}
     grants: list[Grant[TicketT, SlotT]] = []
     for ticket, roles in waiting:
-        if roles & reserved or not all(left.get(role) for role in roles):
-            reserved |= roles
-            if len(reserved) == len(Role):
-                break
+        if not open_classes:
+            break
+        if not roles <= open_classes:
+            open_classes -= roles
             continue
-        grants.append(Grant(ticket, {role: left[role].pop(0) for role in Role if role in roles}))
+        grants.append(Grant(ticket, {role: free[role][taken[role]] for role in Role if role in roles}))
+        for role in roles:
+            taken[role] += 1
+            if taken[role] == len(free[role]):
+                open_classes.discard(role)
     return grants

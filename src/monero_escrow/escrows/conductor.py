@@ -146,7 +146,9 @@ class Conductor:
             await advance(self.ctx, escrow)
         except EscrowError as error:
             log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
-            most = _MOST_SECONDS_FOR_ANOTHER_SLOT if self._is_of_a_slot(error) else LONGEST_PAUSE_SECONDS
+            most = LONGEST_PAUSE_SECONDS
+            if self._is_of_a_slot(error):  # the first time, another slot is tried at once
+                most = _MOST_SECONDS_FOR_ANOTHER_SLOT if escrow.failures else 0.0
             await self._try_again_later(escrow, error.public_message, most)
         except Exception as error:  # a fault of ours must not stop the other escrows
             log.exception("advance_failed")

@@ -1,0 +1,50 @@
+"""How long the conductor waits before it tries again what failed."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+
+from monero_escrow.core.errors import EscrowError, UnavailableError
+from monero_escrow.core.life_cycle import State
+from monero_escrow.escrows.conductor import Conductor
+from monero_escrow.escrows.context import Context
+from monero_escrow.monero.errors import ProcessUnreachableError
+from monero_escrow.store.records import EscrowRecord
+from unit.scripted import ScriptedDaemon, an_escrow
+
+A_SLOT = ProcessUnreachableError("http://127.0.0.1:2", "refresh", "connection refused")
+THE_DAEMON = ProcessUnreachableError(ScriptedDaemon.url, "get_info", "connection refused")
+
+
+async def after_failing(ctx: Context, error: EscrowError, times: int) -> tuple[float, EscrowRecord]:
+    """How long the escrow waits after it failed so often, and the escrow."""
+
+    async def fails(_ctx: Context, _escrow: EscrowRecord) -> None:
+        raise error
+
+    await an_escrow(ctx, State.AWAITING_DEPOSIT)
+    with patch("monero_escrow.escrows.conductor.advance", fails):
+        for _ in range(times):
+            await Conductor(ctx)._advance("escrow")
+    escrow = await ctx.store.read(lambda tx: tx.escrows.get("escrow"))
+    assert escrow.due_at is not None
+    return escrow.due_at - ctx.clock.now(), escrow
+
+
+async def test_when_a_process_fails_the_work_goes_on_at_once_with_another(ctx: Context) -> None:
+    pause, escrow = await after_failing(ctx, A_SLOT, 1)
+    assert (pause, escrow.failures) == (0, 1)
+
+
+async def test_when_processes_go_on_failing_nothing_spins(ctx: Context) -> None:
+    pause, _ = await after_failing(ctx, A_SLOT, 2)
+    assert 1 <= pause <= 8
+
+
+@pytest.mark.parametrize("error", [THE_DAEMON, UnavailableError("Not now.", what_to_do="Wait.")])
+async def test_there_is_one_daemon_and_one_database_so_they_are_waited_for(ctx: Context, error: EscrowError) -> None:
+    pause, escrow = await after_failing(ctx, error, 1)
+    assert 0.5 <= pause <= 2
+    assert escrow.trouble == error.public_message
