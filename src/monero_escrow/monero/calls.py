@@ -65,6 +65,9 @@ class Call:
     rests: bool = False
 
 
+_CROWDED_SECONDS: Final = 300.0
+"""For what computes for a second: a hundred set-ups at once on two cores have 150 such calls before theirs."""
+
 _STEP_AGAIN = "the step begins anew on another slot"
 
 
@@ -108,7 +111,7 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
     ),
     Call(
         "generate_from_keys",
-        120,
+        _CROWDED_SECONDS,
         Changes.FILES,
         Again.NEVER,
         when_lost=_ANEW,
@@ -117,7 +120,7 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
     ),
     Call(
         "open_wallet",
-        120,
+        _CROWDED_SECONDS,
         Changes.MEMORY,
         Again.AFTER_ASKING,
         first="`get_address`: nothing may be open, or the lock of what is opened twice is lost",
@@ -126,7 +129,7 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
     ),
     Call(
         "close_wallet",
-        60,  # writes the cache
+        _CROWDED_SECONDS,  # writes the cache
         Changes.FILES,
         Again.AFTER_ASKING,
         first="`get_address`: whether it is open",
@@ -146,7 +149,7 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
     _asking("get_address"),
     _asking("get_height"),
     _asking("query_key"),
-    Call("set_subaddress_lookahead", 60, Changes.FILES, Again.ALWAYS, when_lost=_ANEW, rests=True),
+    Call("set_subaddress_lookahead", _CROWDED_SECONDS, Changes.FILES, Again.ALWAYS, when_lost=_ANEW, rests=True),
     Call(
         "refresh",
         900,  # a rebuilt wallet scans from its restore height on the process's only thread
@@ -156,10 +159,10 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
         rests=True,
     ),
     # The key exchange
-    Call("prepare_multisig", 30, Changes.MEMORY, Again.ALWAYS, when_lost=_ANEW, rests=True),
+    Call("prepare_multisig", 120, Changes.MEMORY, Again.ALWAYS, when_lost=_ANEW, rests=True),
     Call(
         "make_multisig",
-        120,  # recomputes 10,000 subaddresses
+        _CROWDED_SECONDS,  # recomputes 10,000 subaddresses
         Changes.FILES,
         Again.NEVER,
         when_lost=_ANEW,
@@ -168,7 +171,7 @@ WALLET_CALLS: Final[Mapping[str, Call]] = _table(
     ),
     Call(
         "exchange_multisig_keys",
-        120,
+        _CROWDED_SECONDS,
         Changes.FILES,
         Again.NEVER,
         when_lost=_ANEW,
