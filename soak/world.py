@@ -32,6 +32,7 @@ _SETTINGS: Final = {
     "CHAIN_POLL_SECONDS": "1",
     "REQUEST_WAIT_SECONDS": "5",
     "LEASE_WAIT_SECONDS": "30",
+    "STOCK_TARGET": "2",
 }
 
 

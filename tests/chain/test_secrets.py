@@ -63,6 +63,7 @@ async def service(chain: PrivateChain, relay: Relay, tmp_path: Path) -> AsyncIte
         "BACKUP_URL": (tmp_path / "second place").as_uri(),
         "SERVER_PORT": str(free_port()),
         "CHAIN_POLL_SECONDS": "0.2",
+        "STOCK_TARGET": "1",
         "LOG_LEVEL": "debug",
     }
     service = Service(tmp_path, settings, wallets, planted)

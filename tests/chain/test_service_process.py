@@ -63,6 +63,7 @@ async def test_a_service_that_is_told_to_stop_closes_its_database_and_exits_with
         "MONERO_NETWORK": "testnet",
         "DB_ENCRYPTION_KEY": "22" * 32,
         "SERVER_PORT": str(port),
+        "STOCK_TARGET": "1",
     }
     async with (
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api,
