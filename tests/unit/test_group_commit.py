@@ -138,3 +138,20 @@ async def test_what_is_logged_after_the_commit_carries_the_callers_own_context(s
 
     await asyncio.gather(*(write_as(name) for name in ("ann", "bob", "cy")))
     assert sorted(seen) == ["ann", "bob", "cy"]
+
+
+async def test_on_a_full_disk_everybody_is_told_so_and_nothing_of_the_group_happened(store: SqlStore) -> None:
+    def fills(tx: Transaction) -> None:
+        pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        try:
+            for number in range(10_000):
+                adds(number + 10)(tx)
+        finally:
+            tx.connection.exec_driver_sql("PRAGMA max_page_count = 1073741823")
+
+    answers, _ = await while_the_writer_is_busy(store, adds(1), fills, adds(2))
+    assert [type(answer) for answer in answers] == [DatabaseBusyError] * 3
+    assert "full" in str(answers[0])
+    assert await there(store) == set()
+    assert await store.write(adds(1)) == 1

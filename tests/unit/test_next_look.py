@@ -126,3 +126,41 @@ async def test_a_settled_payout_is_looked_at_when_it_is_final(ctx: Context) -> N
     await ctx.store.write(settle)
     await see(ctx, *[])
     assert await due_height(ctx) == HEIGHT - 12 + 30
+
+
+async def test_an_order_whose_window_was_longer_than_the_watch_is_watched_once_it_expired(
+    ctx: Context, clock: VirtualClock
+) -> None:
+    await an_escrow(ctx, State.AWAITING_DEPOSIT)
+    await deadline_in(ctx, 40 * DAY)
+    await clock.advance(40 * DAY)
+    expired = await see(ctx)
+    assert expired.state is State.EXPIRED
+    assert expired.due_at is not None
+
+
+async def test_a_closed_escrow_with_coins_in_the_pool_is_not_put_to_rest(ctx: Context, clock: VirtualClock) -> None:
+    await an_escrow(ctx, State.SETTLED)
+    await clock.advance(31 * DAY)
+    assert (await see(ctx, in_pool=XMR)).due_at is not None
+    assert (await see(ctx)).due_at is None
+
+
+async def test_a_late_coin_that_nobody_has_decided_about_keeps_its_escrow_awake(
+    ctx: Context, clock: VirtualClock
+) -> None:
+    """The decision comes in a transaction of its own, and the service may die before it."""
+    await an_escrow(ctx, State.SETTLED)
+    await clock.advance(31 * DAY)
+    assert (await see(ctx, COIN)).due_at is not None
+    assert (await see(ctx, replace(COIN, unlocked=True), height=COIN.height + 10)).due_at is not None
+
+
+async def test_a_coin_whose_lock_ran_out_before_the_order_expired_is_returned_at_once(
+    ctx: Context, clock: VirtualClock
+) -> None:
+    await an_escrow(ctx, State.AWAITING_DEPOSIT)
+    await deadline_in(ctx, DAY)
+    await clock.advance(DAY)
+    expired = await see(ctx, replace(COIN, unlock_time=5, unlocked=True), height=COIN.height + 100)
+    assert (expired.state, expired.due_at) == (State.EXPIRED, clock.now())

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from sqlalchemy import update
 
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.scan import PublicTransaction
 from monero_escrow.escrows import scan_chain
+from monero_escrow.escrows.context import DaemonUnavailableError
 from monero_escrow.store import schema
 from monero_escrow.store.store import SqlStore, Transaction
 from unit.rows import XMR, add_funded, decide, output, plan
 from unit.scan_village import Village, keys_of
 from unit.slots import VirtualClock
+
+DUST = 1_000_000_000
 
 
 async def test_a_transaction_that_left_the_pool_and_is_in_no_block_is_looked_after(town: Village) -> None:
@@ -163,3 +167,53 @@ async def test_funded_rows_of_before_this_version_have_no_height_and_are_looked_
     await village.add("ann", State.FUNDED)
     await village.until_done()
     assert await village.woken() == {"ann", "escrow"}
+
+
+async def test_dust_that_was_seen_in_the_pool_wakes_nobody_again_in_its_block(town: Village) -> None:
+    await town.chain.mine(20)
+    await town.pay("bob", DUST)
+    await town.until_done()
+    assert await town.woken() == {"bob"}
+    for _ in range(3):
+        await town.pay("bob", DUST)
+        await town.until_done()
+        await town.chain.mine(1)
+        await town.until_done()
+        assert await town.woken() == set(), "within the hour"
+
+
+async def test_a_rescan_asked_for_while_another_goes_on_is_not_forgotten(
+    town: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.chain.mine(10)
+    await town.until_done()
+    top, now = town.chain.chain.height, town.ctx.clock.now()
+    await town.ctx.store.write(lambda tx: tx.escrows.rescan("ann", top - 3, now))
+    daemon, get_public_parts = town.chain.daemon, town.chain.daemon.get_public_parts
+
+    async def asked_again_amid(txids: Sequence[str]) -> Mapping[str, PublicTransaction]:
+        monkeypatch.setattr(daemon, "get_public_parts", get_public_parts)
+        await town.ctx.store.write(lambda tx: tx.escrows.rescan("ann", 1, now))
+        return await get_public_parts(txids)
+
+    monkeypatch.setattr(daemon, "get_public_parts", asked_again_amid)
+    await town.scan.step(daemon)
+    assert await town.ctx.store.read(lambda tx: tx.scan.rescans()) == {"ann": 1}
+
+
+async def test_a_block_of_which_the_daemon_does_not_give_every_transaction_is_scanned_again(
+    town: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.pay("ann")
+    await town.chain.mine(1)
+    daemon, get_public_parts = town.chain.daemon, town.chain.daemon.get_public_parts
+
+    async def of_a_node_that_is_behind(_txids: Sequence[str]) -> Mapping[str, PublicTransaction]:
+        monkeypatch.setattr(daemon, "get_public_parts", get_public_parts)
+        return {}
+
+    monkeypatch.setattr(daemon, "get_public_parts", of_a_node_that_is_behind)
+    with pytest.raises(DaemonUnavailableError):
+        await town.scan.step(daemon)
+    await town.until_done()
+    assert await town.woken() == {"ann"}

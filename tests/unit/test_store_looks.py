@@ -155,6 +155,9 @@ async def test_what_a_clock_that_was_ahead_put_off_for_days_is_due_at_once(store
 async def test_work_is_put_off_by_a_wrong_clock_for_less_long_than_a_mere_look(store: SqlStore) -> None:
     await add(store, "look", due_at=500.0)
     await add(store, "payout", State.PAYING_OUT, due_at=500.0)
+    await store.write(lambda tx: tx.outputs.add(output("coin", "payout")))
+    await store.write(lambda tx: decide(tx, "1", "payout", plan("coin")))
+    await add(store, "held payout", State.PAYING_OUT, due_at=500.0)  # it waits for a person
     await store.write(lambda tx: tx.escrows.add(escrow("set-up", due_at=500.0)))
     await add(store, "failed", due_at=500.0)
     seen = await store.read(lambda tx: tx.escrows.get("failed"))

@@ -162,7 +162,8 @@ def cancel(ctx: Context, escrow_id: str, actor: str) -> Decision:
             raise ConflictError(
                 "Coins have come for this order already.", what_to_do="Refund them, or wait for the rest."
             )
-        move(tx, escrow, Event.CANCEL, actor, ctx.clock.now())
+        now = ctx.clock.now()
+        move(tx, escrow, Event.CANCEL, actor, now, due_at=now)  # coins that were locked until lately go back at once
 
     return decision
 

@@ -79,6 +79,7 @@ def look_while_awaiting(ctx: Context, deadline: float, now: float) -> float:
 
 
 def _anything_coming(tx: Transaction, escrow: EscrowRecord) -> bool:
-    waiting = {OutputStatus.PENDING, OutputStatus.TIME_LOCKED}
-    coming = any(output.status in waiting and output.payout_id is None for output in tx.outputs.of(escrow.id))
-    return coming or any(payout.final_at is None for payout in tx.payouts.of(escrow.id))
+    outputs = tx.outputs.of(escrow.id)
+    undecided = any(output.payout_id is None and output.status is not OutputStatus.DUST for output in outputs)
+    paying = any(payout.final_at is None for payout in tx.payouts.of(escrow.id))
+    return undecided or paying or escrow.in_pool_piconero > 0

@@ -186,7 +186,7 @@ class ChainScan:
         for mark, some in by_mark.items():
             watchers = self._watchers.since(mark)
             if watchers:
-                hints += await _scan((await daemon.get_public_parts(some)).values(), watchers)
+                hints += await _scan((await _all_parts(daemon, some)).values(), watchers)
         return hints
 
     # --- the pool ---
@@ -212,7 +212,7 @@ class ChainScan:
         for txid in gone:
             del self._pool[txid]
         for txid in parts if watchers else some:
-            self._pool[txid] = _InPool(mark, frozenset(hint.escrow_id for hint in hints if hint.txid == txid))
+            self._pool[txid] = _InPool(mark, self._urgent(hint for hint in hints if hint.txid == txid))
         self._tell(hints, None)
         return len(new) > len(some)
 
@@ -235,13 +235,13 @@ class ChainScan:
         blocks = await self._fetch(daemon, first, min(end, later))
         watchers = await self._watchers.of(ids)
         txids = [txid for block in blocks for txid in block.txids]
-        hints = await _scan((await daemon.get_public_parts(txids)).values(), watchers)
+        hints = await _scan((await _all_parts(daemon, txids)).values(), watchers)
         reached = first + len(blocks)
         now = self._ctx.clock.now()
 
         def record(tx: Transaction) -> None:
             self._wake(tx, hints, now)
-            tx.scan.rescanned(ids, reached if reached < end and blocks else None)
+            tx.scan.rescanned(ids, first, reached if reached < end and blocks else None)
 
         await self._write(record)
         self._tell(hints, reached - 1)
@@ -252,13 +252,18 @@ class ChainScan:
 
     def _wake(self, tx: Transaction, hints: Collection[Hint], now: float) -> None:
         """At once; but a stranger's dust, which never counts, wakes nobody more often than once an hour."""
-        dust = self._ctx.settings.dust_piconero
-        urgent = {hint.escrow_id for hint in hints if hint.amount_piconero is None or hint.amount_piconero > dust}
+        urgent = self._urgent(hints)
         tx.escrows.wake_hinted(urgent, now)
         for escrow_id in {hint.escrow_id for hint in hints if hint.amount_piconero} - urgent:
             at = min(max(now, self._dust_waits_until.get(escrow_id, now)), now + _DUST_PAUSE_SECONDS)
             tx.escrows.wake_hinted({escrow_id}, at)
             self._dust_waits_until[escrow_id] = at + _DUST_PAUSE_SECONDS
+
+    def _urgent(self, hints: Iterable[Hint]) -> frozenset[str]:
+        """Who is concerned by more than dust, as far as a hint can tell."""
+        dust = self._ctx.settings.dust_piconero
+        worth = (hint for hint in hints if hint.amount_piconero is None or hint.amount_piconero > dust)
+        return frozenset(hint.escrow_id for hint in worth)
 
     async def _write(self, work: Callable[[Transaction], None]) -> None:
         await self._ctx.store.write(work)
@@ -268,6 +273,14 @@ class ChainScan:
         for hint in hints:
             where = "pool" if height is None else "block"
             log.info("deposit_hint", escrow_id=hint.escrow_id, txid=short(hint.txid), seen_in=where)
+
+
+async def _all_parts(daemon: Daemon, txids: Sequence[str]) -> Mapping[str, PublicTransaction]:
+    """Of transactions in blocks. Raises DaemonUnavailableError: a block is scanned whole, or again."""
+    parts = await daemon.get_public_parts(txids)
+    if len(parts) < len(set(txids)):
+        raise DaemonUnavailableError("The daemon does not give every transaction of its own blocks.")
+    return parts
 
 
 def _is_replaced(last: ScannedBlock, info: DaemonInfo) -> bool:

@@ -46,6 +46,13 @@ class DeepReorganisationError(UnavailableError):
     what_to_do = "See which chain the daemon follows: it may be wrong, or far behind. It is looked at again later."
 
 
+class WalletBehindError(UnavailableError):
+    """The wallet's process follows a daemon that has fewer blocks than ours. Nothing was changed."""
+
+    code = "wallet_behind"
+    what_to_do = "Give its --daemon-address the daemon of MONERO_DAEMON_URL. It is looked at again later."
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """What one look found: the outputs on the chain, what is in the pool, and the height it looked at."""
@@ -68,7 +75,10 @@ async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, [role], now))
         await wallet.open(trio)
         await wallet.refresh(trio.restore_height)
-        sighting = await _look(await wallet.checked(), info.height)
+        rpc = await wallet.checked()
+        if await rpc.get_height() < info.height:
+            raise WalletBehindError("A wallet's daemon is behind the service's: what came may not show yet.")
+        sighting = await _look(rpc, info.height)
     await ctx.store.write(lambda tx: record_sighting(ctx, tx, escrow, sighting))
 
 
@@ -116,7 +126,8 @@ def record_sighting(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sigh
     deposits = deposits_of(tx, escrow)
     event = _event(escrow, deposits, now)
     state = escrow.state if event is None else transition(escrow.state, event).next_state
-    set_next_look(ctx, tx, looked_at, replace(escrow, state=state), sighting.chain_height)
+    moved_at = escrow.updated_at if event is None else now
+    set_next_look(ctx, tx, looked_at, replace(escrow, state=state, updated_at=moved_at), sighting.chain_height)
     if event is None:
         return
     values: dict[str, Any] = {"funded_piconero": None}
@@ -125,8 +136,15 @@ def record_sighting(ctx: Context, tx: Transaction, looked_at: EscrowRecord, sigh
     elif event is Event.DEPOSIT_FELL_OUT:
         deadline = max(escrow.deposit_deadline or 0.0, now + escrow.deposit_window_seconds)  # it may yet come back
         values |= {"deposit_deadline": deadline, "due_at": now}
+    elif event is Event.DEADLINE_PASSED_EMPTY and _any_returnable(tx, escrow):
+        values |= {"due_at": now}
     detail: dict[str, object] = {"counted_piconero": str(deposits.counted_piconero)}
     move(tx, escrow, event, SERVICE, now, detail=detail, **values)
+
+
+def _any_returnable(tx: Transaction, escrow: EscrowRecord) -> bool:
+    """Whether coins whose lock ran out go back to the buyer as soon as the escrow is closed."""
+    return any(row.status is OutputStatus.RETURNABLE and row.payout_id is None for row in tx.outputs.of(escrow.id))
 
 
 def _event(escrow: EscrowRecord, deposits: Assessment, now: float) -> Event | None:

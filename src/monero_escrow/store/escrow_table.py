@@ -94,7 +94,8 @@ class EscrowTable:
         Nothing is ever due later than `horizon_seconds` from now, and a mere look not later than
         `look_horizon_seconds`: what says so was written by a clock that was ahead, and is due at once.
         """
-        works = or_(_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), _t.c.failures > 0)
+        under_way = _t.c.id.in_(select(schema.payouts.c.escrow_id).where(schema.payouts.c.state.in_(UNDER_WAY)))
+        works = or_(_t.c.state == State.SETTING_UP, under_way, _t.c.failures > 0)  # not what waits for a person
         mere_look = case((_t.c.state.in_((State.SETTING_UP, State.PAYING_OUT)), 0), else_=1)
         horizon = case((works, horizon_seconds), else_=look_horizon_seconds)
         is_due = or_(_t.c.due_at <= now, _t.c.due_at > now + horizon)

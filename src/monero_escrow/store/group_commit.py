@@ -94,18 +94,24 @@ class GroupCommit:
     def _do(self, one: _Waiting, connection: Connection) -> None:
         """Raises only what concerns the whole transaction; any error of the work itself is kept for its caller."""
         one.tx = self._tables(connection)
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                one.result = one.context.run(one.work, one.tx)
+            one.result = one.context.run(one.work, one.tx)
         except DBAPIError as error:
             if not isinstance(error, IntegrityError):
-                raise
+                raise  # SQLite may have undone everything already: then there is no savepoint to go back to
+            savepoint.rollback()
             one.error = error  # a constraint of the schema: a fault of ours, not of the database
         except Exception as error:
+            savepoint.rollback()
             one.error = error
+        else:
+            savepoint.commit()
 
 
 def _answer(one: _Waiting) -> None:
+    if not one.answer.set_running_or_notify_cancel():
+        return
     if one.error is not None:
         one.answer.set_exception(one.error)
         return

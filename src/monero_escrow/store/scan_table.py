@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from monero_escrow.store import schema
 from monero_escrow.store.records import required
@@ -77,7 +77,11 @@ class ScanTable:
         wanted = select(_e.c.id, _e.c.rescan_from).where(_e.c.rescan_from.is_not(None))
         return {row.id: row.rescan_from for row in self._connection.execute(wanted)}
 
-    def rescanned(self, escrow_ids: Collection[str], next_height: int | None) -> None:
-        """They were scanned for again below this block; None: up to where the scan is."""
+    def rescanned(self, escrow_ids: Collection[str], from_height: int, next_height: int | None) -> None:
+        """They were scanned for again from one block to below another; None: up to where the scan is.
+
+        What somebody asked for meanwhile stays.
+        """
         for escrow_id in escrow_ids:
-            self._connection.execute(update(_e).where(_e.c.id == escrow_id).values(rescan_from=next_height))
+            same = and_(_e.c.id == escrow_id, _e.c.rescan_from == from_height)
+            self._connection.execute(update(_e).where(same).values(rescan_from=next_height))
