@@ -285,9 +285,15 @@ class Settings(BaseSettings):
         return None if self.backup_url is None else Path(unquote(urlsplit(self.backup_url).path))
 
 
+def named_settings_file() -> Path | None:
+    """The file that MONERO_ESCROW_CONFIG names, whether it is there or not."""
+    named = os.environ.get("MONERO_ESCROW_CONFIG")
+    return Path(named).expanduser() if named else None
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from environment and files. Raises SettingsError, which names what is wrong and shows no value."""
-    files = [".env", *filter(None, [os.environ.get("MONERO_ESCROW_CONFIG")])]
+    files = [Path(".env"), *filter(None, [named_settings_file()])]
     try:
         return Settings(_env_file=files, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Final
 
 import structlog
 import uvicorn
@@ -30,6 +32,7 @@ from monero_escrow.escrows.stock import StockKeeper
 from monero_escrow.escrows.tidy import keep_tidy
 from monero_escrow.fleet.fleet import Fleet, require_slots
 from monero_escrow.fleet.pool import SlotPool
+from monero_escrow.fleet.reload import starts_or_ends
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
@@ -40,6 +43,7 @@ from monero_escrow.web.app import create_app
 
 log = structlog.get_logger(__name__)
 
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _STOP_SECONDS = 3  # for answers under way; whoever waits for a set-up finds it again
 
 
@@ -162,6 +166,12 @@ class _StoredOwnership:
 
 async def serve(settings: Settings) -> None:
     """Run the service until it is told to stop (SIGINT, SIGTERM). Raises what keeps it from starting."""
+    with Signals() as signals:
+        await _serve(settings, signals)
+    log.info("stopped")
+
+
+async def _serve(settings: Settings, signals: Signals) -> None:
     require_slots(settings)
     if settings.quarantine_seconds <= LONGEST_LIMIT_SECONDS:
         raise SettingsError(
@@ -182,52 +192,89 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
+        server = _Server(config)
         try:
-            with _reloading_on_hangup(conductor.ctx.fleet):
-                await _Server(config).serve()
+            with signals.passed_on(server, conductor.ctx.fleet):
+                await server.serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
             where = f"port {settings.server_port} of {settings.server_host}"
             raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
-        log.info("stopped")
 
 
-@contextmanager
-def _reloading_on_hangup(fleet: Fleet | None) -> Iterator[None]:
-    """SIGHUP reads the list of processes and the fleet's sizes again; what it did, or what was wrong, is in the log."""
-    reloads: set[asyncio.Task[None]] = set()
+class Signals:
+    """What signals do, from the beginning of a service to its end, so that none ends it without its clean-up.
 
-    async def reload() -> None:
-        try:
-            if fleet is not None:
-                await fleet.reload()
-        except EscrowError as error:
-            log.error("reload_refused", reason=error.message, what_to_do=error.what_to_do)  # noqa: TRY400
+    SIGINT and SIGTERM end it: its server, or the start if there is no server yet. Once it ends they do nothing more.
+    SIGHUP reads the list of processes and the fleet's sizes again; what it did, or what was wrong, is in the log.
+    """
 
-    def on_hangup() -> None:
-        task = asyncio.create_task(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._start: asyncio.Task[object] | None = asyncio.current_task()
+        self._ended_start: asyncio.Task[object] | None = None
+        self._server: uvicorn.Server | None = None
+        self._fleet: Fleet | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
 
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-        for task in reloads:
-            task.cancel()
+    def __enter__(self) -> Signals:
+        for number in _STOPPING:
+            self._loop.add_signal_handler(number, self._on_stop, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        return self
 
-
-class _Server(uvicorn.Server):
-    """uvicorn raises the signal that ended it once more, which would end us before our own clean-up."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """The end of a start that was told to stop is no error."""
+        for number in (*_STOPPING, signal.SIGHUP):
+            self._loop.remove_signal_handler(number)
+        if self._ended_start is None or kind is not asyncio.CancelledError:
+            return False
+        return self._ended_start.uncancel() == 0
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None) -> Iterator[None]:
+        """For the block signals go to these; after it, whatever comes finds a service that ends already."""
+        self._start, self._server, self._fleet = None, server, fleet
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            self._fleet = None
+            for task in self._reloads:
+                task.cancel()
+
+    def _on_stop(self, number: signal.Signals) -> None:
+        if self._server is not None:
+            self._server.handle_exit(number, None)
+        elif self._start is not None:
+            self._ended_start, self._start = self._start, None
+            self._ended_start.cancel()
+
+    def _on_hangup(self) -> None:
+        if self._fleet is None:
+            _tell_refused(starts_or_ends())
+            return
+        task = asyncio.create_task(_reload(self._fleet))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+
+async def _reload(fleet: Fleet) -> None:
+    try:
+        await fleet.reload()
+    except EscrowError as error:
+        _tell_refused(error)
+    except Exception:  # a fault of ours; the service goes on as it was
+        log.exception("reload_failed")
+
+
+def _tell_refused(error: EscrowError) -> None:
+    log.error("reload_refused", reason=error.message, what_to_do=error.what_to_do)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises the one that ended it once more, which would end us before our clean-up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

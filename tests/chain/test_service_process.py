@@ -85,6 +85,40 @@ async def test_a_service_that_is_told_to_stop_closes_its_database_and_exits_with
     assert files_in(tmp_path / "data") == ["escrow.db", "service.lock"]
 
 
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_a_service_that_is_signalled_while_it_starts_refuses_a_reload_and_ends_cleanly(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Its processes take the call and never answer, so that it looks at them for long."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read(-1)
+        writer.close()
+
+    servers = [await asyncio.start_server(silent, "127.0.0.1", 0) for _ in ROLES]
+    settings = {
+        "MONERO_RPC_URLS": ",".join(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers),
+        "DB_ENCRYPTION_KEY": "22" * 32,
+        "SERVER_PORT": str(free_port()),
+    }
+    async with asyncio.timeout(60), command(tmp_path, "serve", settings=settings) as service:
+        assert service.stderr is not None
+        await asked.wait()
+        service.send_signal(signal.SIGHUP)
+        while b"reload_refused" not in (line := await service.stderr.readline()):
+            assert line, "it has ended"
+        service.send_signal(stop)
+        _, said = await service.communicate()
+    for server in servers:
+        server.close()
+    assert service.returncode == 0, said.decode()
+    assert "stopped" in said.decode()
+    assert "Traceback" not in said.decode()
+    assert "Unclosed" not in said.decode()
+
+
 async def test_a_port_that_is_taken_is_told_and_what_to_do_about_it(tmp_path: Path) -> None:
     settings = {
         "MONERO_RPC_URLS": ",".join(f"http://127.0.0.1:{free_port()}" for _ in ROLES),

@@ -10,11 +10,13 @@ from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
-from monero_escrow.monero.errors import ProcessUnreachableError
+from monero_escrow.monero.errors import ProcessUnreachableError, WalletFileLockedError
 from monero_escrow.store.records import EscrowRecord
 from unit.scripted import ScriptedDaemon, an_escrow
 
 A_SLOT = ProcessUnreachableError("http://127.0.0.1:2", "refresh", "connection refused")
+LOCKED = WalletFileLockedError("open_wallet", -1)
+"""A slot that turned sick has the wallet open still, and is about to be replaced."""
 THE_DAEMON = ProcessUnreachableError(ScriptedDaemon.url, "get_info", "connection refused")
 
 
@@ -33,13 +35,15 @@ async def after_failing(ctx: Context, error: EscrowError, times: int) -> tuple[f
     return escrow.due_at - ctx.clock.now(), escrow
 
 
-async def test_when_a_process_fails_the_work_goes_on_at_once_with_another(ctx: Context) -> None:
-    pause, escrow = await after_failing(ctx, A_SLOT, 1)
+@pytest.mark.parametrize("error", [A_SLOT, LOCKED])
+async def test_when_a_process_fails_the_work_goes_on_at_once_with_another(ctx: Context, error: EscrowError) -> None:
+    pause, escrow = await after_failing(ctx, error, 1)
     assert (pause, escrow.failures) == (0, 1)
 
 
-async def test_when_processes_go_on_failing_nothing_spins(ctx: Context) -> None:
-    pause, _ = await after_failing(ctx, A_SLOT, 2)
+@pytest.mark.parametrize("error", [A_SLOT, LOCKED])
+async def test_when_processes_go_on_failing_nothing_spins(ctx: Context, error: EscrowError) -> None:
+    pause, _ = await after_failing(ctx, error, 2)
     assert 1 <= pause <= 8
 
 

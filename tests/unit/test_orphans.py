@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from monero_escrow.fleet.orphans import CONFIG_NAME, end_orphans, processes_of
@@ -39,7 +42,11 @@ async def start() -> AsyncIterator[Start]:
 
 
 def config_in(folder: Path, name: str = "process-1") -> Path:
-    return folder / "buyer" / name / CONFIG_NAME
+    """The configuration of a process of this folder; names are random in reality."""
+    config = folder / "buyer" / name / CONFIG_NAME
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("")
+    return config
 
 
 async def test_what_runs_with_a_configuration_of_the_folder_is_ended_and_nothing_else(
@@ -49,7 +56,7 @@ async def test_what_runs_with_a_configuration_of_the_folder_is_ended_and_nothing
     orphan = await start("--rpc-bind-port", "1", "--config-file", str(config_in(ours)), "--log-level", "0")
     second = await start("--config-file", str(config_in(ours, "process-2")))
     bystanders = [
-        await start("--config-file", str(config_in(others))),
+        await start("--config-file", str(config_in(others, "process-3"))),
         await start("--edit", str(config_in(ours))),
         await start(str(config_in(ours)), "--config-file"),
         await start("--config-file", str(ours / "buyer" / "wallet.conf")),
@@ -78,3 +85,44 @@ async def test_an_orphan_that_ends_by_itself_is_fine(tmp_path: Path, start: Star
         return processes_of(tmp_path) == []
 
     await until(gone, limit_seconds=10)
+
+
+async def test_a_process_that_knows_our_path_but_was_started_elsewhere_is_left_alone(
+    tmp_path: Path, start: Start
+) -> None:
+    """In a container, say: it has our folder's path for another folder, in which its random name is."""
+    config_in(tmp_path, "process-1")
+    elsewhere = await start("--config-file", str(tmp_path / "buyer" / "process-2" / CONFIG_NAME))
+    assert await end_orphans(tmp_path) == 0
+    assert elsewhere.returncode is None
+
+
+async def test_a_process_whose_folder_is_called_like_the_wallets_is_nobodys_orphan(
+    tmp_path: Path, start: Start
+) -> None:
+    config_in(tmp_path / "fleet")
+    (tmp_path / "fleet" / "buyer" / "wallets").mkdir()
+    anybodys = await start("--config-file", str(config_in(tmp_path / "home", "wallets")))
+    assert await end_orphans(tmp_path / "fleet") == 0
+    assert anybodys.returncode is None
+
+
+async def test_an_orphan_that_knows_the_folder_by_another_path_is_found(tmp_path: Path, start: Start) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    orphan = await start("--config-file", str(config_in(tmp_path / "link" / "fleet")))
+    assert await end_orphans(tmp_path / "real" / "fleet") == 1
+    assert await orphan.wait() == -9
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.ESRCH])
+async def test_an_orphan_that_cannot_be_ended_does_not_keep_the_service_from_starting(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_handle(_pid: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.pidfd_open", no_handle)
+    orphan = await start("--config-file", str(config_in(tmp_path)))
+    assert await end_orphans(tmp_path) == 1
+    assert orphan.returncode is None

@@ -12,14 +12,27 @@ import pytest_asyncio
 
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.address import Network
-from monero_escrow.core.roles import ROLES, Role, role_of_slot
+from monero_escrow.core.roles import ROLES, TRIO, Role, role_of_slot
 from monero_escrow.fleet.fleet import Fleet
+from monero_escrow.fleet.inspection import Ownership, inspect
 from monero_escrow.fleet.reload import ReloadRefusedError, url_changes
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.fleet.supervisor import FleetSupervisor, limits_of
+from monero_escrow.fleet.upkeep import Upkeep
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import MoneroVersion
-from unit.slots import BUYER, VirtualClock, assert_books_balance, holding, make_pool, make_slots, settle
+from unit.fake_fleet import START_SECONDS, FakeFleet
+from unit.slots import (
+    BUYER,
+    Holder,
+    VirtualClock,
+    assert_books_balance,
+    holding,
+    make_pool,
+    make_slots,
+    settle,
+)
 
 _FIRST_PORT = 41_000
 _VERSION = MoneroVersion.parse("0.18.5.3")
@@ -42,13 +55,13 @@ class Nobody:
 class Yard:
     """A fleet of fake processes at numbered places; `listed` is what stands in the settings."""
 
-    def __init__(self, clock: VirtualClock, folder: Path) -> None:
+    def __init__(self, clock: VirtualClock, folder: Path, listed: object = (0, 1, 2)) -> None:
         self.folder = folder
         self.processes = [
             FakeWalletRpc(url(number), FakeDisk(), Random(number), network=Network.STAGENET, version=_VERSION)
             for number in range(12)
         ]
-        self.listed: object = [0, 1, 2]
+        self.listed = listed
         settings = self.read()
         self.pool = make_pool(self.static_slots(settings), clock)
         self.fleet = Fleet(
@@ -62,7 +75,7 @@ class Yard:
         self.fleet.read_settings = self.read
 
     def read(self) -> Settings:
-        urls = ",".join(map(url, self.listed)) if isinstance(self.listed, list) else str(self.listed)
+        urls = ",".join(map(url, self.listed)) if isinstance(self.listed, list | tuple) else str(self.listed)
         return load_settings(monero_rpc_urls=urls, data_dir=self.folder)
 
     def static_slots(self, settings: Settings) -> list[Slot]:
@@ -74,6 +87,17 @@ class Yard:
 
     def is_free(self) -> bool:
         return self.pool.stats().free == self.pool.stats().total
+
+
+@pytest.fixture(autouse=True)
+def processes_take_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fakes answer without ever yielding; a process at the other end of a socket does not."""
+
+    async def inspect_in_a_moment(slot: Slot, network: Network, ownership: Ownership) -> None:
+        await asyncio.sleep(0)
+        await inspect(slot, network, ownership)
+
+    monkeypatch.setattr("monero_escrow.fleet.fleet.inspect", inspect_in_a_moment)
 
 
 @pytest_asyncio.fixture
@@ -144,6 +168,76 @@ async def test_a_process_that_is_listed_again_while_it_drains_joins_when_it_has_
     assert yard.is_free()
 
 
+@pytest.mark.parametrize("more", [[], [[3, 4, 5, 0, 1, 2]], [[3, 4, 5, 0, 1, 2]] * 2])
+async def test_one_process_is_never_two_slots_however_often_is_reloaded_while_it_drains(
+    yard: Yard, more: list[list[int]]
+) -> None:
+    holders = await drains_with_a_holder(yard)
+    for listed in [[3, 4, 5, 0, 1, 2], *more]:
+        yard.listed = listed
+        await yard.fleet.reload()
+    for holder in holders:
+        await holder.give_back()
+    await settle()
+    assert sorted(yard.there()) == [0, 1, 2, 3, 4, 5]
+
+    holders = await holding(yard.pool, BUYER, BUYER, BUYER)
+    leased = [slot.rpc.url for lease in yard.pool.leases for slot in lease.slots.values()]
+    assert len(leased) == len(set(leased)) == 2
+    for holder in holders:
+        await holder.give_back()
+
+
+async def test_a_process_taken_off_again_while_it_waits_to_join_never_joins(yard: Yard) -> None:
+    holders = await drains_with_a_holder(yard)
+    for listed in ([3, 4, 5, 0, 1, 2], [3, 4, 5]):
+        yard.listed = listed
+        await yard.fleet.reload()
+    for holder in holders:
+        await holder.give_back()
+    await settle()
+    assert yard.there() == [3, 4, 5]
+
+
+async def drains_with_a_holder(yard: Yard) -> list[Holder]:
+    """Six slots are there, of which the first three drain, and one of these is held."""
+    yard.listed = [0, 1, 2, 3, 4, 5]
+    await yard.fleet.reload()
+    holders = await holding(yard.pool, BUYER, BUYER)
+    yard.listed = [3, 4, 5]
+    await yard.fleet.reload()
+    return holders
+
+
+async def test_going_over_from_own_processes_to_listed_ones_turns_nobody_away(
+    clock: VirtualClock, tmp_path: Path
+) -> None:
+    yard = Yard(clock, tmp_path, listed="")
+    own = FakeFleet(clock)
+    yard.fleet.upkeep = Upkeep(own, yard.pool, clock)
+    yard.fleet.supervisor = FleetSupervisor(
+        yard.pool, yard.fleet.upkeep, own.memory_bytes, clock, limits_of(yard.fleet.settings)
+    )
+    yard.fleet._size_own()
+    running = asyncio.create_task(yard.fleet.run())
+    await clock.advance(2 * START_SECONDS)
+    first, waits = await holding(yard.pool, TRIO, TRIO)
+
+    yard.listed = [0, 1, 2]
+    await yard.fleet.reload()
+    await settle()
+
+    assert first.holds
+    assert waits.holds
+    for holder in (first, waits):
+        await holder.give_back()
+    await settle()
+    assert yard.there() == [0, 1, 2]
+    running.cancel()
+    await asyncio.wait([running])
+    await yard.fleet.aclose()
+
+
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [
@@ -174,6 +268,85 @@ async def test_sizes_that_cannot_be_change_nothing_and_say_why(yard: Yard, monke
         monkeypatch.delenv(name)
     assert yard.pool.slots == slots
     assert yard.fleet.local is None
+
+
+class SettingsFile:
+    """The file that MONERO_ESCROW_CONFIG names, with the settings that the yard began with."""
+
+    def __init__(self, yard: Yard) -> None:
+        self.path = yard.folder / "escrow.env"
+        self.at_start = f"MONERO_RPC_URLS={url(0)},{url(1)},{url(2)}\nDATA_DIR={yard.folder}\n".encode()
+        self.write(self.at_start)
+
+    def write(self, content: bytes) -> None:
+        self.path.write_bytes(content)
+
+    def remove(self) -> None:
+        self.path.unlink()
+
+
+@pytest_asyncio.fixture
+async def file(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> SettingsFile:
+    made = SettingsFile(yard)
+    monkeypatch.setenv("MONERO_ESCROW_CONFIG", str(made.path))
+    monkeypatch.chdir(yard.folder)
+    yard.fleet.read_settings = load_settings
+    assert (await yard.fleet.reload()).draining == ()
+    return made
+
+
+async def test_a_file_that_is_just_being_written_or_is_gone_is_not_taken_for_a_wish(
+    yard: Yard, file: SettingsFile
+) -> None:
+    slots = yard.pool.slots
+    file.write(b"")  # an editor empties before it writes
+    with pytest.raises(ReloadRefusedError, match="DATA_DIR") as refused:
+        await yard.fleet.reload()
+    assert "Nothing was changed" in refused.value.what_to_do
+    file.remove()
+    with pytest.raises(ReloadRefusedError, match="is not there"):
+        await yard.fleet.reload()
+    file.write(b"MONERO_RPC_URLS=\xff\n")
+    with pytest.raises(ReloadRefusedError, match="cannot be read"):
+        await yard.fleet.reload()
+    assert yard.pool.slots == slots
+    assert yard.fleet.local is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_ENCRYPTION_KEY", "33" * 32),
+        ("DB_ENCRYPTION_KEY_FILE", "another.key"),
+        ("DATA_DIR", "elsewhere"),
+        ("MONERO_NETWORK", "testnet"),
+    ],
+)
+async def test_settings_of_another_service_are_refused_by_name_and_without_their_values(
+    yard: Yard, file: SettingsFile, name: str, value: str
+) -> None:
+    slots = yard.pool.slots
+    file.write(file.at_start + f"{name}={value}\n".encode())
+    with pytest.raises(ReloadRefusedError, match=name) as refused:
+        await yard.fleet.reload()
+    assert value not in str(refused.value)
+    assert yard.pool.slots == slots
+
+
+async def test_processes_of_an_earlier_run_are_ended_also_where_urls_are_listed_now(
+    clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    async def end_orphans(folder: Path) -> int:
+        looked.append(folder)
+        return 0
+
+    monkeypatch.setattr("monero_escrow.fleet.fleet.end_orphans", end_orphans)
+    yard = Yard(clock, tmp_path)
+    await yard.fleet.prepare()
+    assert looked == [tmp_path / "fleet"]
+    await yard.fleet.aclose()
 
 
 async def test_the_same_list_again_changes_nothing(yard: Yard) -> None:

@@ -17,6 +17,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import names_of
 from monero_escrow.escrows.tidy import tidy_up
 from monero_escrow.escrows.watch_deposits import watch_deposits
+from monero_escrow.fleet.local import wallets_folder
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.ports import WalletRpc
@@ -208,6 +209,33 @@ async def test_the_folder_of_the_settings_is_that_of_processes_that_are_not_ours
     assert await tidy_up(replace(tidy, pool=pool, settings=settings)) == 1
     assert list(os.listdir(shared)) == []
     assert left(folders) != []
+
+
+async def test_a_trio_waits_while_a_class_has_no_folder_to_look_into(
+    tidy: Context, store: SqlStore, folders: dict[Role, Path]
+) -> None:
+    """Its only process has just died: what lies there is not seen, and would be taken for removed for ever."""
+    await add(store, folders, "old")
+    (died,) = [slot for slot in tidy.pool.slots if slot.role is Role.BUYER]
+    tidy.pool.drain(died)
+    assert await tidy_up(tidy) == 0
+    assert len(left(folders)) == len(ROLES) * 2 * len(BESIDE)
+
+    again = Slot(9, Role.BUYER, cast("WalletRpc", IdleRpc(9)), managed=True, wallet_dir=folders[Role.BUYER])
+    tidy.pool.add(again)
+    assert await tidy_up(tidy) == 1
+    assert left(folders) == []
+
+
+async def test_the_folders_of_our_own_processes_are_looked_into_also_when_none_runs(
+    ctx: Context, store: SqlStore
+) -> None:
+    own = {role: wallets_folder(ctx.settings.fleet_folder, role) for role in ROLES}
+    for folder in own.values():
+        folder.mkdir(parents=True)
+    await add(store, own, "old")
+    assert await tidy_up(ctx) == 1
+    assert left(own) == []
 
 
 async def test_a_look_at_an_escrow_whose_files_were_removed_makes_them_again(tmp_path: Path) -> None:

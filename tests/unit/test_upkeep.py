@@ -10,7 +10,9 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.roles import ROLES, TRIO, Role
+from monero_escrow.fleet.health import HealthWatch
 from monero_escrow.fleet.pool import NoSlotFreeError, SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.fleet.upkeep import EARLY_DEATH_SECONDS, FORGIVEN_SECONDS, Upkeep
@@ -286,3 +288,44 @@ async def test_what_dies_while_the_service_ends_harms_nobody(house: House, turns
         await holder.give_back()
     await asyncio.wait([house.task])
     assert house.task.cancelled()
+
+
+async def test_who_waits_is_not_turned_away_while_a_sick_managed_slot_is_replaced(house: House) -> None:
+    await house.wants(1)
+    sick = house.buyer()
+
+    async def hangs(_slot: Slot) -> None:
+        await house.clock.sleep(10)
+        raise UnavailableError("It does not answer", what_to_do="See to it.")
+
+    watching = asyncio.create_task(HealthWatch(house.pool, house.clock, hangs).run())
+    first, waits = await holding(house.pool, BUYER, BUYER)
+    assert first.lease is not None
+    first.lease.suspect(Role.BUYER, "It gave no answer.")
+    await first.give_back()
+    await house.clock.advance(12)
+    await house.clock.advance(2 * START_SECONDS)
+    watching.cancel()
+    await asyncio.wait([watching])
+
+    assert house.local.ended == [sick]
+    assert waits.holds
+    await waits.give_back()
+
+
+async def test_when_fewer_are_wanted_while_several_start_only_the_surplus_is_ended(house: House) -> None:
+    await house.wants(1)
+    house.upkeep.want(Role.BUYER, 4)
+    await settle()
+    stop = house.local.stop_slot
+
+    async def takes_a_while(slot: Slot) -> None:
+        await house.clock.sleep(1)
+        await stop(slot)
+
+    house.local.stop_slot = takes_a_while  # type: ignore[method-assign]
+    house.upkeep.want(Role.BUYER, 2)
+    starts = house.local.starts
+    await house.clock.advance(10)
+    assert house.sizes() == [2, 1, 1]
+    assert (house.local.starts, len(house.local.ended)) == (starts, 2)

@@ -22,7 +22,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.next_look import FOLLOW_SECONDS
 from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.jitter import jittered
-from monero_escrow.monero.errors import TransportError
+from monero_escrow.monero.errors import TransportError, WalletFileLockedError
 from monero_escrow.store.records import EscrowRecord
 
 log = structlog.get_logger(__name__)
@@ -155,7 +155,12 @@ class Conductor:
             await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
 
     def _is_of_a_slot(self, error: EscrowError) -> bool:
-        """Whether one process did not answer, where others may; there is only one daemon. It may have left by now."""
+        """Whether one process did not answer, where others may; there is only one daemon. It may have left by now.
+
+        A locked file too: a slot that turned sick still has the wallet open, and is replaced in moments.
+        """
+        if isinstance(error, WalletFileLockedError):
+            return True
         return isinstance(error, TransportError) and (self.ctx.daemon is None or error.url != self.ctx.daemon.url)
 
     async def _try_again_later(

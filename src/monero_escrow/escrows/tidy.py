@@ -2,7 +2,7 @@
 
 A wallet file is a cache: the database can rebuild the wallet, and does if anybody ever asks for it again. So nothing is
 lost here. Only files whose names the database knows are touched, only in folders this machine sees, and none of an
-escrow that somebody works on this moment.
+escrow that somebody works on this moment. As long as one class has no such folder, a trio is not done with.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 import structlog
 
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.roles import Role
+from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import names_of
+from monero_escrow.fleet.local import wallets_folder
 from monero_escrow.jitter import jittered
 from monero_escrow.store.store import Transaction
 from monero_escrow.store.trio_files import OldTrio, files_are_removed, old_trios
@@ -45,8 +46,8 @@ async def keep_tidy(ctx: Context) -> None:
 
 async def tidy_up(ctx: Context) -> int:
     """Remove what is not needed any more; of how many trios. What cannot be removed is left, and logged."""
-    if not any(_folders(ctx, role) for role in Role):
-        return 0
+    if not all(_folders(ctx, role) for role in ROLES):
+        return 0  # what is not seen this moment would be taken for removed
     now = ctx.clock.now()
     settled_before = now - ctx.settings.watch_after_days * _DAY_SECONDS
 
@@ -85,6 +86,8 @@ def _folders(ctx: Context, role: Role) -> set[Path]:
     """Where wallets of this role lie, as far as this machine can see."""
     elsewhere = ctx.settings.wallet_dir
     folders = {slot.wallet_dir or elsewhere for slot in ctx.pool.slots if slot.role is role}
+    if (own := wallets_folder(ctx.settings.fleet_folder, role)).is_dir():  # also when no process uses it just now
+        folders.add(own)
     return {folder for folder in folders if folder is not None}
 
 

@@ -20,8 +20,18 @@ from monero_escrow.fleet.health import HealthWatch
 from monero_escrow.fleet.inspection import Ownership, inspect, inspect_all
 from monero_escrow.fleet.local import LocalFleet
 from monero_escrow.fleet.memory import require_enough_memory
+from monero_escrow.fleet.orphans import end_orphans
 from monero_escrow.fleet.pool import SlotPool
-from monero_escrow.fleet.reload import Reloaded, ReloadRefusedError, UrlChanges, url_changes
+from monero_escrow.fleet.reload import (
+    Reloaded,
+    ReloadRefusedError,
+    UrlChanges,
+    place_of,
+    require_same_service,
+    require_settings_file,
+    starts_or_ends,
+    url_changes,
+)
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.fleet.supervisor import FleetSupervisor, limits_of
 from monero_escrow.fleet.upkeep import Upkeep
@@ -90,6 +100,8 @@ class Fleet:
         self._on_call = on_call
         self._idle_work = idle_work
         self._seen_off: set[Slot] = set()
+        self._to_join: set[Slot] = set()
+        """Those listed again while an earlier slot of the same process drains: they join when that has left."""
         self._reloading = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -101,6 +113,8 @@ class Fleet:
         if self.settings.runs_own_fleet:
             await self._prepare_own(self.settings)
             self._size_own()
+        else:  # there were some, perhaps, before other settings
+            await end_orphans(self._at_start.fleet_folder)
         await self.look_at(self.pool.slots)
         for spare in self.pool.leftovers:
             log.warning("slot_spare", slot=spare.name, reason="beyond whole trios: only a spare of its class")
@@ -158,15 +172,15 @@ class Fleet:
         """
         async with self._reloading:
             try:
-                settings = await asyncio.to_thread(self.read_settings)
+                settings = await asyncio.to_thread(self._settings_anew)
                 changes = await self._checked(settings)
             except ReloadRefusedError:
                 raise
             except EscrowError as error:
                 raise ReloadRefusedError(error.message, what_to_do=f"{error.what_to_do} Nothing was changed.") from None
             self.settings = settings
-            self._size_own()
             await asyncio.gather(*(self._join(slot) for slot in changes.joining))
+            self._size_own()  # not before: what drains is not missed if what was listed for it is there
             for slot in changes.leaving:
                 self._see_off(slot)
         reloaded = Reloaded(
@@ -179,13 +193,23 @@ class Fleet:
         log.info("reloaded", **asdict(reloaded))
         return reloaded
 
+    def _settings_anew(self) -> Settings:
+        """Raises ReloadRefusedError, SettingsError."""
+        require_settings_file()
+        try:
+            settings = self.read_settings()
+        except (OSError, UnicodeError) as error:
+            raise ReloadRefusedError(f"The settings cannot be read: {error}.") from None
+        require_same_service(self._at_start, settings)
+        return settings
+
     async def _checked(self, settings: Settings) -> UrlChanges:
         """What these settings change, after everything that can be said against them."""
         if self._tasks is None:
-            raise ReloadRefusedError("The service starts or ends just now.", what_to_do="Reload once more, later.")
+            raise starts_or_ends()
         require_slots(settings)
         staying = [slot for slot in self.pool.slots if not slot.managed and not slot.draining]
-        changes = url_changes(staying, self._static_slots(settings))
+        changes = url_changes([*staying, *self._to_join], self._static_slots(settings))
         if settings.runs_own_fleet and self.upkeep is None:
             await self._prepare_own(settings)
             self._own_from_now_on()
@@ -198,9 +222,10 @@ class Fleet:
 
     async def _join(self, slot: Slot) -> None:
         """Look at it, and let it join. One that cannot be used joins sick, and is looked at again."""
-        before = [other for other in self.pool.slots if other.rpc.url == slot.rpc.url]
+        before = [other for other in self.pool.slots if place_of(other) == place_of(slot)]
         if before:  # it drains, from an earlier reload: one process is never two slots
             slot.sick = f"{slot.name} joins as soon as its last lease from before is over."
+            self._to_join.add(slot)
             self._beside(self._join_after(before[0], slot))
             return
         try:
@@ -211,11 +236,18 @@ class Fleet:
 
     async def _join_after(self, before: Slot, slot: Slot) -> None:
         await self.pool.until_gone(before)
-        slot.sick = None
-        await self._join(slot)
+        async with self._reloading:  # a reload goes by what has joined, and by what is to join: never by neither
+            if slot in self._to_join:  # it may have been taken off the list again
+                self._to_join.discard(slot)
+                slot.sick = None
+                await self._join(slot)
 
     def _see_off(self, slot: Slot) -> None:
-        """Drain it, and close the connection when it has left."""
+        """Drain it, and close the connection when it has left. One that has not joined yet never does."""
+        if slot in self._to_join:
+            self._to_join.discard(slot)
+            self._beside(slot.rpc.aclose())
+            return
 
         async def see_off() -> None:
             await self.pool.until_gone(slot)
@@ -239,5 +271,5 @@ class Fleet:
         await self.pool.aclose()
         if self.local is not None:
             await self.local.aclose()
-        for slot in {*self.pool.slots, *self._seen_off}:
+        for slot in {*self.pool.slots, *self._seen_off, *self._to_join}:
             await slot.rpc.aclose()

@@ -126,12 +126,14 @@ class HealthWatch:
     def _still_sick(self, slot: Slot, illness: _Illness, before: str | None, reason: str) -> None:
         if reason != before:
             log.warning("slot_sick", slot=slot.name, reason=reason)
+        if slot.managed:  # not `mark_sick`, which turns away who waits: another takes its place
+            slot.sick = reason
+            self._pool.drain(slot)
+            return
         self._pool.mark_sick(slot, reason)
         pause = min(pause_seconds(illness.failures), LONGEST_PAUSE_SECONDS)
         illness.failures += 1
         illness.due_at = self._clock.monotonic() + jittered(pause)
-        if slot.managed:
-            self._pool.drain(slot)
 
 
 async def _still_itself(slot: Slot) -> str | None:

@@ -3,7 +3,8 @@
 One folder a role, `DATA_DIR/fleet/ROLE/`: in `wallets` the wallet files of the class, which every process of the class
 finds (the program locks an open wallet's file, so that two never have the same one open; and one that is gone is
 rebuilt), and `process-…` for each process with its configuration, its log and its ring database. Only loopback is
-bound. A port is used by one slot: whoever still holds on to an earlier one reaches nobody.
+bound. A port is used by one slot: whoever still holds on to an earlier one reaches nobody. Each process has a login of
+its own, made for it: nobody else on the machine can use its wallets, and no other process is taken for it.
 
 This starts and ends what it is told to. How many there should be, `upkeep.py` sees to.
 """
@@ -29,9 +30,10 @@ from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.fleet.instance import identify
 from monero_escrow.fleet.orphans import CONFIG_NAME, end_orphans
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.errors import AuthenticationRefusedError
 from monero_escrow.monero.processes import ChildProcess, ProgramFailedError, lasting_port, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
-from monero_escrow.monero.rpc import CallHook
+from monero_escrow.monero.rpc import CallHook, Credentials
 from monero_escrow.monero.versions import abilities_of
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
@@ -39,10 +41,16 @@ log = structlog.get_logger(__name__)
 
 _PORTS_REMEMBERED: Final = 1_000
 _GRACE_SECONDS: Final = 3.0
+_USER: Final = "fleet"
+_PASSWORD_BYTES: Final = 32
 _LOGS_KEPT: Final = 3
-_WALLETS: Final = "wallets"
 _TRIM_EVERY_SECONDS: Final = 60.0
 LEAST_FREE_BYTES: Final = 64 << 20  # wallet files, logs and ring databases of a trio
+
+
+def wallets_folder(fleet_folder: Path, role: Role) -> Path:
+    """Where the wallet files of a class lie, also while none of its processes runs."""
+    return fleet_folder / role / "wallets"
 
 
 class FleetFolderError(ProgramFailedError):
@@ -106,40 +114,44 @@ class LocalFleet:
         folder = self.folder / role / f"process-{secrets.token_hex(16)}"
         self._folders.add(folder)
         try:
-            return await self._made_a_slot(role, await self._process(folder), folder)
+            login = Credentials(_USER, secrets.token_hex(_PASSWORD_BYTES))
+            child = await self._process(role, folder, login)
+            return await self._made_a_slot(role, folder, child, login)
         except BaseException:
             self._folders.discard(folder)
             self._tidy(role)
             raise
 
-    async def _process(self, folder: Path) -> ChildProcess:
-        port = lasting_port(besides=self._ports)
-        self._ports.append(port)
+    async def _process(self, role: Role, folder: Path, login: Credentials) -> ChildProcess:
         try:
+            port = lasting_port(besides=self._ports)
+            self._ports.append(port)
             return await start_wallet_rpc(
                 self.programs,
                 folder,
                 network=self._network,
                 daemon_url=self._daemon_url,
-                wallet_dir=folder.parent / _WALLETS,
+                wallet_dir=wallets_folder(self.folder, role),
                 port=port,
                 config_file=folder / CONFIG_NAME,
+                credentials=login,
             )
-        except OSError as error:
+        except OSError as error:  # also of the whole machine's, such as no free descriptor
             raise FleetFolderError(f"No process can be started in {folder.parent}: {error.strerror}.") from None
 
-    async def _made_a_slot(self, role: Role, child: ChildProcess, folder: Path) -> Slot:
+    async def _made_a_slot(self, role: Role, folder: Path, child: ChildProcess, login: Credentials) -> Slot:
         slot = Slot(
             next(self._numbers),
             role,
-            WalletRpcClient(child.url, on_call=self._on_call(child.url) if self._on_call else None),
+            WalletRpcClient(child.url, credentials=login, on_call=self._on_call(child.url) if self._on_call else None),
             abilities_of(self.programs.version),
             managed=True,
-            wallet_dir=folder.parent / _WALLETS,
+            wallet_dir=wallets_folder(self.folder, role),
         )
         running = self._running[slot] = _Running(child, folder)
         child.name = slot.name
         try:
+            await _require_a_login(child.url)
             await identify(slot)
             await slot.rpc.auto_refresh(False)  # it would run on the one thread, in the middle of our calls
         except EscrowError as error:
@@ -174,11 +186,11 @@ class LocalFleet:
 
     async def _end(self, slot: Slot, running: _Running) -> None:
         running.ending = True
-        await slot.rpc.aclose()
         if slot.sick is not None or slot.rpc.abandoned:
             await running.child.kill()
         else:
             await running.child.stop(grace_seconds=_GRACE_SECONDS)
+        await slot.rpc.aclose()
         self._running.pop(slot, None)
         self._folders.discard(running.folder)
         self._tidy(slot.role)
@@ -225,3 +237,17 @@ def require_usable_folder(folder: Path) -> None:
         raise FleetFolderError(f"{folder} cannot be written: {error.strerror}.") from None
     if free_bytes < LEAST_FREE_BYTES:
         raise FleetFolderError(f"The disk of {folder} is full: {free_bytes >> 20} MiB are left.")
+
+
+async def _require_a_login(url: str) -> None:
+    """Raises ProgramFailedError when a call without a login is answered there: our process would refuse it, so another
+    program has taken the port between our look at it and the process's.
+    """
+    stranger = WalletRpcClient(url)
+    try:
+        await stranger.get_version()
+    except AuthenticationRefusedError:
+        return
+    finally:
+        await stranger.aclose()
+    raise ProgramFailedError("Another program has taken its port.")

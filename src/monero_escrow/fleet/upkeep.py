@@ -153,7 +153,7 @@ class Upkeep:
     async def _bring(self, role: Role, expected: ExitStack, counted: ExitStack) -> None:
         """Start one slot of the class, however often it takes, unless it is no longer wanted."""
         of_role = self._classes[role]
-        while len(self.staying(role)) + of_role.starting <= of_role.wanted:
+        while self._is_wanted(role):
             await self._pause(of_role)
             try:
                 slot = await self._local.start_slot(role)
@@ -161,11 +161,20 @@ class Upkeep:
                 self._failed(role, error.message, error.what_to_do)
                 expected.close()
                 continue
-            if self._local.runs(slot) and len(self.staying(role)) + of_role.starting <= of_role.wanted:
+            if not self._is_wanted(role):
+                counted.close()  # now: of several that come at once only the surplus is ended
+                await self._local.stop_slot(slot)
+                return
+            if self._local.runs(slot):
                 self._joins(slot)
                 counted.close()  # now: starts that end in the same moment look at the number
                 return
-            await self._local.stop_slot(slot)  # not wanted any more; had it ended, its death was a failure
+            await self._local.stop_slot(slot)  # it has ended meanwhile, which counts as a failed start
+
+    def _is_wanted(self, role: Role) -> bool:
+        """Whether the class needs all the slots that are on their way to it."""
+        of_role = self._classes[role]
+        return len(self.staying(role)) + of_role.starting <= of_role.wanted
 
     def _joins(self, slot: Slot) -> None:
         self._classes[slot.role].trouble = None
