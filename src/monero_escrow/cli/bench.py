@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +60,9 @@ def bench(
         except EscrowError as error:
             print(f"error: {one.name}: {error.message}\n       {error.what_to_do}\n", file=sys.stderr)
             failed.append(one.name)
+        except asyncio.CancelledError:
+            print(f"{one.name} was ended by a signal; everything it had started is stopped.", file=sys.stderr)
+            return 128 + signal.SIGTERM
     if failed:
         print(f"error: not measured: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
