@@ -26,7 +26,7 @@ async def client_of(conductor: Conductor, scope: Scope, shop: str | None = None)
     _, key = await conductor.ctx.store.write(lambda tx: tx.keys.create(scope, shop, "test", now, None))
     transport = httpx2.ASGITransport(app=create_app(conductor))
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx2.AsyncClient(transport=transport, base_url="http://escrow.test", headers=headers, timeout=60)
+    return httpx2.AsyncClient(transport=transport, base_url="http://example.com", headers=headers, timeout=60)
 
 
 async def fleet_of(operator: httpx2.AsyncClient) -> dict[str, Any]:

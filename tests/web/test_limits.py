@@ -43,7 +43,7 @@ async def asgi(
         "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        "server": ("escrow.test", 80),
+        "server": ("example.com", 80),
         "client": ("192.0.2.1", 1),
     }
     sent: list[dict[str, Any]] = []

@@ -196,7 +196,7 @@ class World:
         bearer = key if key is not None else self.keys[who] if who else None
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
         transport = httpx2.ASGITransport(app=app or self.app)
-        return httpx2.AsyncClient(transport=transport, base_url="http://escrow.test", headers=headers, timeout=30)
+        return httpx2.AsyncClient(transport=transport, base_url="http://example.com", headers=headers, timeout=30)
 
     async def add_escrow(
         self,
