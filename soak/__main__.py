@@ -18,7 +18,7 @@ from typing import Final
 
 from monero_escrow.core.address import Network
 from monero_escrow.monero.programs import find_programs
-from monero_escrow.store.store import open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
 from soak.books import Findings, compare, compare_signatures
 from soak.orders import Order, OrderFlow
 from soak.storm import Pace, Storm

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.person import Person
-from monero_escrow.store.store import Store, Transaction
+from monero_escrow.store.store import Store
+from monero_escrow.store.transaction import Transaction
 from soak.orders import Order
 from soak.world import World
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -84,7 +85,28 @@ class Settings(BaseSettings):
         default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
     )
     db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
-    data_dir: Path = Field(default=Path("data"), description="Folder of the database.")
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder of the database, if it is a file, and of what each service keeps for itself.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="A PostgreSQL database that several services (nodes) share, as "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full (docs/postgresql.md). Unless set, the "
+        "database is an encrypted file in DATA_DIR, for one service.",
+    )
+    node_name: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="What this node is called among those that share a PostgreSQL database; the machine's name unless "
+        "set.",
+    )
+    node_lease_seconds: float = Field(
+        default=15,
+        ge=3,
+        le=300,
+        description="How long the others wait for a node that is silent before they take its work over.",
+    )
     backup_dir: Path | None = Field(
         default=None,
         description="Folder where `monero-escrow backup` puts its files; `backups` in DATA_DIR unless set.",
@@ -234,6 +256,16 @@ class Settings(BaseSettings):
         if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not absolute:
             raise ValueError("is not of the form file:///PATH")
         return url
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value().strip():
+            return None
+        parts = urlsplit(url.get_secret_value().strip())
+        if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+            raise ValueError("is not of the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        return SecretStr(urlunsplit(parts._replace(scheme="postgresql")))
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,11 +34,13 @@ from monero_escrow.fleet.fleet import Fleet, require_slots
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.reload import starts_or_ends
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.membership import Member, joined_node
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
+from monero_escrow.store.opening import PostgresqlStore, open_postgresql, open_sqlcipher
 from monero_escrow.store.second_place import trouble_with
-from monero_escrow.store.store import SqlStore, Store, open_sqlcipher
+from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.web.app import create_app
 
 log = structlog.get_logger(__name__)
@@ -63,7 +65,9 @@ class CannotListenError(EscrowError):
 
 def open_store(settings: Settings, *, migrates: bool = True) -> SqlStore:
     """The service's database, made or brought up to date, or (`migrates=False`) as it is. Raises what is wrong."""
-    key = settings.master_key()
+    key, url = settings.master_key(), settings.database_url
+    if url is not None:
+        return open_postgresql(url.get_secret_value(), key, settings.monero_network, migrates=migrates)
     return open_sqlcipher(settings.database_path, key, settings.monero_network, migrates=migrates)
 
 
@@ -110,22 +114,39 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
     settings.master_key()  # before anything is made
     with only_one(settings.data_dir):
         store = open_store(settings)
-        pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
-        url = settings.monero_daemon_url
-        daemon = DaemonClient(url, on_call=_LogCalls(url)) if url else None
-        books, for_the_stock = _StoredOwnership(store), frozenset({STOCK_WORK})
-        fleet = Fleet(settings, pool, clock, books, slots_of, _LogCalls, idle_work=for_the_stock)
-        conductor = Conductor(Context(settings, store, pool, daemon, clock, fleet=fleet))
         try:
-            await fleet.prepare()
-            stock = StockKeeper(conductor.ctx)
-            async with _at_work(fleet.run(), _conduct(conductor), stock.run(), keep_tidy(conductor.ctx)):
-                yield conductor
+            async with AsyncExitStack() as stack:
+                member = None
+                if isinstance(store, PostgresqlStore):
+                    member = await stack.enter_async_context(joined_node(settings, store, clock))
+                    clock = member.node.clock
+                yield await stack.enter_async_context(_working(settings, store, clock, member))
         finally:
-            await fleet.aclose()
-            if daemon is not None:
-                await daemon.aclose()
             store.close()
+
+
+@asynccontextmanager
+async def _working(
+    settings: Settings, store: SqlStore, clock: Clock, member: Member | None
+) -> AsyncIterator[Conductor]:
+    """The fleet and all that works on it; alone, or as a member of several nodes."""
+    pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
+    url = settings.monero_daemon_url
+    daemon = DaemonClient(url, on_call=_LogCalls(url)) if url else None
+    books, for_the_stock = _StoredOwnership(store), frozenset({STOCK_WORK})
+    fleet = Fleet(settings, pool, clock, books, slots_of, _LogCalls, idle_work=for_the_stock)
+    ctx = Context(settings, store, pool, daemon, clock, fleet=fleet)
+    conductor = Conductor(ctx) if member is None else member.conductor(ctx)
+    try:
+        await fleet.prepare()
+        stock = StockKeeper(conductor.ctx)
+        beside = [] if member is None else member.jobs(conductor)
+        async with _at_work(fleet.run(), _conduct(conductor), stock.run(), keep_tidy(conductor.ctx), *beside):
+            yield conductor
+    finally:
+        await fleet.aclose()
+        if daemon is not None:
+            await daemon.aclose()
 
 
 async def _conduct(conductor: Conductor) -> None:

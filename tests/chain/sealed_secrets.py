@@ -10,8 +10,9 @@ from sqlalchemy import Table, select
 from monero_escrow.core.address import Network
 from monero_escrow.core.keys import WalletKeys
 from monero_escrow.store import schema
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import Sealer, derive_key
-from monero_escrow.store.store import Transaction, open_sqlcipher
+from monero_escrow.store.transaction import Transaction
 
 # Where each kind of sealed value stands: (purpose, the row's name).
 _SEALED: Mapping[str, tuple[str, Callable[[Mapping[str, object]], str]]] = {

@@ -31,7 +31,9 @@ from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.private_chain import Person, PrivateChain
 from monero_escrow.monero.waiting import until
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import escrow
 
 pytestmark = [pytest.mark.chain, pytest.mark.asyncio(loop_scope="session")]

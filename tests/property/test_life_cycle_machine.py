@@ -16,7 +16,7 @@ from monero_escrow.core.life_cycle import CLOSED_STATES, TRANSITIONS, Caller, Ev
 from monero_escrow.core.payout import Terms
 from monero_escrow.escrows.context import move
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 ALLOWED = {(row.state, row.event): row.next_state for row in TRANSITIONS}
 

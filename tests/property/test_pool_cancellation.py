@@ -34,7 +34,9 @@ from monero_escrow.monero.fake.faults import Fault, Moment
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import LEAST_FOR_MAINNET
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK, escrow
 from unit.slots import (
     QUARANTINE_SECONDS,
@@ -281,10 +283,10 @@ class InlineStore(SqlStore):
     """The real engine without threads, so that a turn of the event loop is always the same turn."""
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return self._transact(work, False)
+        return self.read_now(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        done = self._transact(work, True)
+        done = self.write_now(work)
         await asyncio.sleep(0)  # where a cancellation strikes, as on the real one: after the commit
         return done
 
@@ -309,7 +311,7 @@ class OwnBooks:
 def ctx(tmp_path: Path) -> Iterator[Context]:
     """Three fake processes, and a database."""
     opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
-    store = InlineStore(opened._engine, opened._sealer)
+    store = InlineStore(opened._engine, opened._sealer, opened._begin, opened._writer)
     processes = [
         FakeWalletRpc(
             f"http://127.0.0.1:{index}",

@@ -11,7 +11,7 @@ from monero_escrow.escrows.views import EscrowView, escrow_view, planned_payment
 from monero_escrow.monero.fake import chain
 from monero_escrow.monero.fake.keys import read_address
 from monero_escrow.store.records import PayoutRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from simulation.people import SHOP, Trade
 from simulation.world import World
 

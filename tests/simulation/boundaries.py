@@ -24,7 +24,7 @@ from monero_escrow.escrows.init_escrow import init_escrow
 from monero_escrow.escrows.views import EscrowView
 from monero_escrow.monero.fake.faults import Fault, Moment, Phase
 from monero_escrow.store.records import EscrowRecord, PayoutRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from simulation import books
 from simulation.fate import Fate
 from simulation.people import SHOP, Trade, new_trade

@@ -16,7 +16,7 @@ from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.init_escrow import init_escrow
 from monero_escrow.escrows.views import EscrowView
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from simulation import books
 from simulation.people import SHOP, Trade
 from simulation.reorganisations import Reorganisations

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import select
 
 from monero_escrow.store import schema
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from simulation.world import World
 
 _PIECE = 40
@@ -23,12 +23,12 @@ def found_secrets(world: World, log: str) -> tuple[list[str], int]:
     store = world.watch.store
     if store is None:
         return ["Nothing was ever stored."], 0
-    secrets, addresses = store._transact(lambda tx: (dict(_secrets(tx)), _addresses(tx)), False)
+    secrets, addresses = store.read_now(lambda tx: (dict(_secrets(tx)), _addresses(tx)))
     secrets["the database's key"] = world.settings.master_key().hex()
     places = {
         "the log": log,
         "what callers are told": "\n".join(world.said),
-        "the history": store._transact(_history, False),
+        "the history": store.read_now(_history),
     }
     wrong = [
         f"{what} stands in {name}."

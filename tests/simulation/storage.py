@@ -18,9 +18,12 @@ from typing import Any, Protocol, TypeVar
 import sqlcipher3.dbapi2 as sqlcipher
 from sqlalchemy import Engine
 
-from monero_escrow.store.engine import sqlcipher_engine
+from monero_escrow.store.group_commit import GroupCommit
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import Sealer, derive_key
-from monero_escrow.store.store import DatabaseBusyError, SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.sqlcipher import begin, sqlcipher_engine
+from monero_escrow.store.store import DatabaseBusyError, SqlStore
+from monero_escrow.store.transaction import Transaction
 from simulation.fate import Fate, ServiceDiedError, Trouble
 
 T = TypeVar("T")
@@ -39,7 +42,8 @@ class InlineStore(SqlStore):
     """The service can die before and after each commit; `witness` sees what each made durable."""
 
     def __init__(self, engine: Engine, sealer: Sealer, fate: Fate, witness: Witness | None = None) -> None:
-        super().__init__(engine, sealer)
+        begins = partial(begin, engine)
+        super().__init__(engine, sealer, begins, GroupCommit(begins, sealer))
         self._fate = fate
         self._witness = witness
         self._step_names: dict[int, str] = {}
@@ -62,7 +66,7 @@ class InlineStore(SqlStore):
         if self._fate.dead:
             raise ServiceDiedError
         with self._suffering(self._fate.of_transaction(writes=False)):
-            return self._transact(work, False)
+            return self.read_now(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         await self._fate.awake()
@@ -71,7 +75,7 @@ class InlineStore(SqlStore):
         trouble = self._fate.of_transaction(writes=True)
         try:
             with self._suffering(trouble):
-                result = self._transact(_on_full_disk(work) if trouble is Trouble.FULL else work, True)
+                result = self.write_now(_on_full_disk(work) if trouble is Trouble.FULL else work)
         except DatabaseBusyError:
             if trouble is Trouble.BROKEN_AFTER:
                 self._look()

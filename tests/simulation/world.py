@@ -28,7 +28,7 @@ from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.private_chain import FakePrivateChain
 from monero_escrow.monero.versions import MoneroVersion
-from monero_escrow.store.store import open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
 from simulation.fate import Fate, ServiceClock, ServiceDiedError
 from simulation.payments import Payments
 from simulation.processes import SimulatedProcess, WatchfulLedger

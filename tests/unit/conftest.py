@@ -13,7 +13,8 @@ from monero_escrow.config import load_settings
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
 from unit.rows import MASTER_KEY, NETWORK
 from unit.scan_village import Village, a_village, grown
 from unit.scripted import ScriptedDaemon

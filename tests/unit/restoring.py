@@ -10,8 +10,10 @@ from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.escrows.restore import Restored, restore
 from monero_escrow.store.backup import make_backup
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import Sealer, derive_key
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK, address, participants
 
 COPIED_AT, NOW = 500.25, 2_000.0

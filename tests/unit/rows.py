@@ -13,7 +13,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Plan, PlanOutput, Terms, refund
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.store.records import EscrowRecord, OutputRecord, ParticipantRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 NETWORK = Network.STAGENET
 MASTER_KEY = bytes(range(32))

@@ -20,7 +20,7 @@ from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.monero.fake.private_chain import FakePrivateChain
 from monero_escrow.monero.versions import MoneroVersion
 from monero_escrow.store import schema
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from unit.rows import XMR, escrow
 
 LATER = 900_000.0

@@ -15,7 +15,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.pool import NoSlotFreeError
 from monero_escrow.monero.ports import BlockHeader, DaemonInfo, DaemonTransaction, FeeEstimate, KeyImageStatus
 from monero_escrow.store.records import EscrowRecord, PayoutRecord, PayoutState
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from unit.rows import XMR, address, escrow, hex64, output
 
 FEE_PER_BYTE = 20_000

@@ -23,9 +23,11 @@ from monero_escrow.store.backup import (
     check_backup,
     make_backup,
 )
-from monero_escrow.store.engine import WrongDatabaseKeyError
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import derive_key
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.sqlcipher import WrongDatabaseKeyError
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK, add_funded, decide, escrow, participants, plan
 
 KEY = derive_key(MASTER_KEY, "database")
@@ -114,7 +116,7 @@ async def test_every_copy_made_while_a_writer_writes_is_consistent(database: Pat
                 tx.escrows.add(escrow(name))
                 tx.trios.add(name, name, 7, NOW)
 
-            writer._transact(pair, True)
+            writer.write_now(pair)
             written += 1
         writer.close()
 

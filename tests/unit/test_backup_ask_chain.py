@@ -23,8 +23,9 @@ from monero_escrow.monero.waiting import until
 from monero_escrow.service import only_one
 from monero_escrow.store import facts, schema
 from monero_escrow.store.backup import make_backup
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import derive_key
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.store import SqlStore
 from unit.fake_service import CONFIRMATIONS, Town, payout_is, reached, settings_of, view
 from unit.rows import add_funded, hex64
 from unit.slots import VirtualClock

@@ -13,7 +13,8 @@ from monero_escrow.cli.doctor import doctor
 from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.errors import InvalidInputError, NotFoundError
 from monero_escrow.store.backup import BackupExistsError, BackupFailedError
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
 from unit.rows import MASTER_KEY, NETWORK, escrow
 
 
@@ -73,7 +74,7 @@ def test_a_copy_has_the_audit_row_that_tells_of_it(store: SqlStore, settings: Se
 
     copy = open_sqlcipher(tmp_path / "copy", MASTER_KEY, NETWORK, restores=True)
     query = "SELECT action FROM audit ORDER BY id DESC"
-    assert copy._transact(lambda tx: tx.connection.exec_driver_sql(query).scalar(), False) == "backup_begun"
+    assert copy.read_now(lambda tx: tx.connection.exec_driver_sql(query).scalar()) == "backup_begun"
     copy.close()
 
 
@@ -136,7 +137,7 @@ def test_doctor_tells_when_mainnet_has_no_second_place(
 
 
 def test_a_drill_of_escrows_without_wallets_says_so(store: SqlStore, settings: Set) -> None:
-    store._transact(lambda tx: tx.escrows.add(escrow()), True)
+    store.write_now(lambda tx: tx.escrows.add(escrow()))
 
     with pytest.raises(InvalidInputError, match="No escrow has an address"):
         drill()

@@ -15,7 +15,8 @@ from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.store.records import TrioRecord, TrioState
 from monero_escrow.store.sealing import SealBrokenError, Sealer
 from monero_escrow.store.second_place import KeptTrio, SecondFolder, SecondPlaceDamagedError
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.restoring import (
     NOW,
     SEALER,

@@ -14,10 +14,12 @@ from monero_escrow.escrows.restore import DatabaseExistsError
 from monero_escrow.service import AlreadyRunningError, only_one, open_store
 from monero_escrow.store import facts, schema
 from monero_escrow.store.backup import BackupDamagedError, NotABackupError
-from monero_escrow.store.engine import DatabaseUnusableError, WrongDatabaseKeyError
 from monero_escrow.store.migrate import SchemaTooNewError
+from monero_escrow.store.opening import OtherDatabaseError, UnrestoredBackupError
 from monero_escrow.store.records import TrioState
-from monero_escrow.store.store import OtherDatabaseError, SqlStore, Transaction, UnrestoredBackupError
+from monero_escrow.store.sqlcipher import DatabaseUnusableError, WrongDatabaseKeyError
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.restoring import (
     COPIED_AT,
     NOW,

@@ -11,8 +11,9 @@ from monero_escrow.core.curve import public_key
 from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.records import TrioRecord
-from monero_escrow.store.store import Transaction, open_sqlcipher
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK
 
 

@@ -29,7 +29,7 @@ async def after_failing(ctx: Context, error: EscrowError, times: int) -> tuple[f
     await an_escrow(ctx, State.AWAITING_DEPOSIT)
     with patch("monero_escrow.escrows.conductor.advance", fails):
         for _ in range(times):
-            await Conductor(ctx)._advance("escrow")
+            await Conductor(ctx)._advance(ctx, "escrow")
     escrow = await ctx.store.read(lambda tx: tx.escrows.get("escrow"))
     assert escrow.due_at is not None
     return escrow.due_at - ctx.clock.now(), escrow

@@ -18,7 +18,7 @@ from monero_escrow.escrows.signers import SignersDisagreeError
 from monero_escrow.monero.errors import TransactionRefusedError
 from monero_escrow.monero.ports import DaemonTransaction, KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from unit.rows import XMR, hex64
 from unit.scripted import HEIGHT, ScriptedDaemon, an_escrow, broadcast, in_block, look, payouts
 

@@ -15,8 +15,10 @@ import sqlcipher3.dbapi2 as sqlcipher
 from sqlalchemy import event
 
 from monero_escrow.core.errors import InvalidInputError
-from monero_escrow.store.group_commit import MOST_TOGETHER
-from monero_escrow.store.store import DatabaseBusyError, SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.group_commit import MOST_TOGETHER, GroupCommit
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import DatabaseBusyError, SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK, escrow
 
 
@@ -53,6 +55,7 @@ async def while_the_writer_is_busy(
     assert await asyncio.to_thread(begun.wait, 10)
     queued = [asyncio.create_task(store.write(one)) for one in work]
     await asyncio.sleep(0)  # each of them begins
+    assert isinstance(store._writer, GroupCommit)
     assert len(store._writer._waiting) == len(work)
     may_end.set()
     return await asyncio.gather(*queued, return_exceptions=True), busy

@@ -6,8 +6,9 @@ import pytest
 
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.journal import Rounds, Step
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
 from monero_escrow.store.trail_tables import OK
+from monero_escrow.store.transaction import Transaction
 from unit.rows import escrow
 
 ON = {Role.BUYER: "buyer@127.0.0.1:1"}

@@ -13,7 +13,7 @@ from monero_escrow.escrows import decide
 from monero_escrow.escrows.held import hold
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.waiting import until
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from unit.fake_service import Town, reached, settings_of, view
 from unit.rows import XMR
 

@@ -15,7 +15,7 @@ from monero_escrow.escrows.watch_deposits import Sighting, record_sighting
 from monero_escrow.store import schema
 from monero_escrow.store.records import EscrowRecord, PayoutState
 from monero_escrow.store.scan_table import ScannedBlock
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from unit.rows import XMR, hex64
 from unit.scripted import HEIGHT, an_escrow, broadcast
 from unit.slots import VirtualClock

@@ -14,7 +14,8 @@ from monero_escrow.escrows import scan_chain
 from monero_escrow.escrows.context import DaemonUnavailableError
 from monero_escrow.monero.errors import ProcessUnreachableError
 from monero_escrow.store.scan_table import REMEMBERED_BLOCKS
-from monero_escrow.store.store import DatabaseBusyError, Transaction
+from monero_escrow.store.store import DatabaseBusyError
+from monero_escrow.store.transaction import Transaction
 from unit.rows import output
 from unit.scan_village import Village
 

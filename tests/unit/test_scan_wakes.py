@@ -13,7 +13,8 @@ from monero_escrow.core.scan import PublicTransaction
 from monero_escrow.escrows import scan_chain
 from monero_escrow.escrows.context import DaemonUnavailableError
 from monero_escrow.store import schema
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import XMR, add_funded, decide, output, plan
 from unit.scan_village import Village, keys_of
 from unit.slots import VirtualClock

@@ -22,7 +22,8 @@ from monero_escrow.escrows.set_up import set_up
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.schema import escrows, trios
 from monero_escrow.store.second_place import SecondFolder, second_place
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.store.trio_table import TrioTable
 from unit.restoring import add_trio
 from unit.rows import MASTER_KEY, XMR, address
@@ -206,7 +207,7 @@ async def test_order_and_keys_lie_in_the_second_place_before_the_address_is_show
 
     def watched(self: SecondFolder, kept: object) -> None:
         rows = select(escrows.c.state, escrows.c.deposit_address).join(trios, trios.c.escrow_id == escrows.c.id)
-        seen.append(tuple(store._transact(lambda tx: tx.connection.execute(rows).one(), False)))
+        seen.append(tuple(store.read_now(lambda tx: tx.connection.execute(rows).one())))
         keep(self, kept)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SecondFolder, "keep", watched)

@@ -17,9 +17,11 @@ from monero_escrow.core.key_exchange import KeyExchange, Round
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.store import schema
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.records import PayoutState, Scope
 from monero_escrow.store.sealing import SealBrokenError
-from monero_escrow.store.store import SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import (
     MASTER_KEY,
     NETWORK,

@@ -8,7 +8,8 @@ import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import PayoutState
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import add_funded, address, decide, escrow, output, plan
 
 NOBODY: frozenset[str] = frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.roles import ROLES
 from monero_escrow.store import schema
-from monero_escrow.store.engine import WRITES, DatabaseUnusableError, WrongDatabaseKeyError, sqlcipher_engine
 from monero_escrow.store.migrate import SchemaTooNewError, migrate
+from monero_escrow.store.opening import OtherDatabaseError, open_sqlcipher
 from monero_escrow.store.sealing import derive_key
-from monero_escrow.store.store import OtherDatabaseError, SqlStore, Transaction, open_sqlcipher
+from monero_escrow.store.sqlcipher import DatabaseUnusableError, WrongDatabaseKeyError, begin, sqlcipher_engine
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.rows import MASTER_KEY, NETWORK, add_funded, address, decide, hex64, message, participants, plan
 
 OTHER_KEY = bytes(32)
@@ -178,7 +181,7 @@ def engine_at(path: Path) -> Engine:
 
 def test_the_migrations_make_exactly_the_tables_the_code_has(tmp_path: Path) -> None:
     engine = engine_at(tmp_path / "migrated.db")
-    migrate(engine)
+    migrate(partial(begin, engine))
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -189,8 +192,8 @@ def test_the_migrations_make_exactly_the_tables_the_code_has(tmp_path: Path) -> 
 def test_the_migrations_make_the_same_constraints_too(tmp_path: Path) -> None:
     """Alembic does not compare CHECKs and keys on this engine: so the database that the code itself makes is asked."""
     migrated, made = engine_at(tmp_path / "migrated.db"), engine_at(tmp_path / "made.db")
-    migrate(migrated)
-    with made.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+    migrate(partial(begin, migrated))
+    with begin(made, writes=True) as connection:
         schema.metadata.create_all(connection)
 
     for table in schema.metadata.tables:

@@ -22,7 +22,8 @@ from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.schema import escrows, participants
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.fake_service import Town, settings_of
 from unit.restoring import add_trio
 from unit.rows import escrow

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from monero_escrow.config import Settings
-from monero_escrow.store.store import open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
 from web.world import NETWORK, World
 
 KEY = bytes(range(32))

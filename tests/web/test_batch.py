@@ -9,7 +9,8 @@ import httpx2
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.context import new_id
-from monero_escrow.store.store import DatabaseBusyError, Transaction
+from monero_escrow.store.store import DatabaseBusyError
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.limits import MOST_BATCH_BYTES, MOST_BODY_BYTES
 from monero_escrow.web.schemas import MOST_ORDERS
 from web.world import NETWORK, World, address, ascii_json, order_body, problem_of

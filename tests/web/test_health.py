@@ -9,7 +9,7 @@ import pytest
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.roles import TRIO, Role
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from web.world import NETWORK, World, address, mark_sick
 
 

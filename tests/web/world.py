@@ -28,7 +28,8 @@ from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import ProcessUnreachableError
 from monero_escrow.monero.ports import BlockHeader, Daemon, DaemonInfo, FeeEstimate, WalletRpc
 from monero_escrow.store.records import EscrowRecord, OutputRecord, Scope
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.app import create_app
 
 XMR = PICONERO_PER_XMR

@@ -26,7 +26,8 @@ from monero_escrow.escrows.context import new_id
 from monero_escrow.escrows.hosted import new_participant
 from monero_escrow.store import schema
 from monero_escrow.store.records import EscrowRecord, ParticipantRecord
-from monero_escrow.store.store import SqlStore, Transaction
+from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 
 _A_TRANSACTION: Final = 200
 _WINDOW_SECONDS: Final = 72_000.0

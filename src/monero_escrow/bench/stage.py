@@ -25,7 +25,8 @@ from monero_escrow.monero.private_chain import PrivateChain
 from monero_escrow.monero.processes import ChildProcess, lasting_port, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.supervision import Supervisor
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
 
 SHOP = "demo-shop"  # as the keys of demo/service_process.py name it
 _STARTED_AT_ONCE = 10

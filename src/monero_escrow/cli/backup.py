@@ -30,7 +30,7 @@ from monero_escrow.monero.programs import find_programs
 from monero_escrow.service import only_one
 from monero_escrow.store.backup import BackupFailedError, Contents, make_backup
 from monero_escrow.store.sealing import derive_key
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _SILENT_SECONDS = 2.0
 _COMMAND_LINE = "command line"

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from monero_escrow.config import SettingsError, load_settings
 from monero_escrow.service import open_store
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from monero_escrow.cli.database import in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.store.records import ApiKeyRecord, Scope
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 keys_app = App(name="keys", help="Make, list and revoke API keys.")
 

@@ -27,7 +27,7 @@ from monero_escrow.escrows.set_up import set_up
 from monero_escrow.escrows.settle import settle
 from monero_escrow.escrows.watch_deposits import watch_deposits
 from monero_escrow.store.records import EscrowRecord, PayoutRecord, PayoutState, TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 async def advance(ctx: Context, escrow: EscrowRecord) -> None:

@@ -24,7 +24,7 @@ from monero_escrow.escrows.held import hold
 from monero_escrow.monero.ports import Daemon, KeyImageStatus
 from monero_escrow.store import facts
 from monero_escrow.store.known_spends import KnownOutput, known_outputs, signed_txids
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import exchange_infos, open_signers
 from monero_escrow.monero.ports import DaemonTransaction
 from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)

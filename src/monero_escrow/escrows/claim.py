@@ -15,7 +15,7 @@ from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.escrows.context import SERVICE, Context, move, short
 from monero_escrow.escrows.keep_elsewhere import keep_elsewhere
 from monero_escrow.escrows.next_look import look_while_awaiting
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _LEAST_BLOCKS_BACK = 20
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -23,13 +25,17 @@ from monero_escrow.escrows.next_look import FOLLOW_SECONDS
 from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.jitter import jittered
 from monero_escrow.monero.errors import TransportError, WalletFileLockedError
+from monero_escrow.monero.ports import Daemon
+from monero_escrow.nodes.bell import ANY_ESCROW
+from monero_escrow.nodes.claims import Claims, Horizons, SoleClaims
 from monero_escrow.store.records import EscrowRecord
+from monero_escrow.store.work_table import Claim, ClaimLostError
 
 log = structlog.get_logger(__name__)
 
 _LEAST_AT_ONCE = 64
 _MOST_REQUESTS_REMEMBERED = 10_000
-_LONGEST_IDLE_SECONDS = 30.0
+_SCAN_DUTY_SECONDS = 2.0
 _MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
 """A process that failed is not leased again; another one takes the work over, and need not be waited for long."""
 
@@ -37,8 +43,10 @@ _MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
 class Conductor:
     """Runs the service's own part of every escrow. Use `run()` as one task and cancel it to stop."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = replace(ctx, nudge=self.nudge)
+    def __init__(self, ctx: Context, claims: Claims | None = None, ring: Callable[[str], None] | None = None) -> None:
+        self.claims = claims or SoleClaims(ctx.store, ctx.clock)
+        self.ctx = replace(ctx, nudge=self.nudge, require_work=self.claims.require)
+        self._ring = ring
         self._nudged = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._requests: dict[str, str] = {}
@@ -50,6 +58,19 @@ class Conductor:
         if request_id is not None and len(self._requests) < _MOST_REQUESTS_REMEMBERED:
             self._requests[escrow_id] = request_id
         self._nudged.set()
+        if self._ring is not None:
+            self._ring(escrow_id)
+
+    def hear(self, escrow_id: str) -> None:
+        """Another node says that this escrow has something to do, or that something was done."""
+        self._nudged.set()
+        for listener in self._listeners.get(escrow_id, ()):
+            listener.set()
+
+    def stop_all(self) -> None:
+        """What is under way is somebody else's from now on."""
+        for task in self._running.values():
+            task.cancel()
 
     async def run(self) -> None:
         """Until cancelled; cancellation ends the work under way, which the next start takes up again.
@@ -58,7 +79,7 @@ class Conductor:
         """
         async with asyncio.TaskGroup() as tasks:
             if self.ctx.daemon is not None:
-                tasks.create_task(ChainScan(self.ctx, self._nudged.set).run(self.ctx.daemon))
+                tasks.create_task(self._scan(self.ctx.daemon))
             while True:
                 self._nudged.clear()
                 try:
@@ -67,6 +88,22 @@ class Conductor:
                 except EscrowError as error:  # the database is busy or full: nothing can be begun before it answers
                     log.error("conductor_waits", code=error.code, reason=error.message)  # noqa: TRY400
                     await self.ctx.clock.sleep(FIRST_PAUSE_SECONDS)
+
+    async def _scan(self, daemon: Daemon) -> None:
+        """Scan the chain whenever that is this node's to do: one of them does it for all."""
+        while True:
+            store = await self.claims.take_scan()
+            if store is not None:
+                with suppress(ClaimLostError):
+                    await ChainScan(replace(self.ctx, store=store), self._wake_all).run(daemon)
+                log.warning("scan_lost", reason="another node scans, or the lease of this one was over")
+            await self.ctx.clock.sleep(jittered(_SCAN_DUTY_SECONDS))
+
+    def _wake_all(self) -> None:
+        """The scan made something due; which node works on it, the database says."""
+        self._nudged.set()
+        if self._ring is not None:
+            self._ring(ANY_ESCROW)
 
     async def wait_while(self, escrow_id: str, state: State, seconds: float) -> None:
         """Return as soon as the escrow has left `state`, or after so many seconds."""
@@ -91,18 +128,13 @@ class Conductor:
         room = self._most_at_once - len(self._running)
         if room <= 0:
             return
-        now = self.ctx.clock.now()
-        busy = frozenset(self._running)
         settings = self.ctx.settings
-        horizon = max(FOLLOW_SECONDS, settings.chain_poll_seconds, LONGEST_PAUSE_SECONDS) + 1
-        looks = max(horizon, settings.deposit_sweep_seconds + 1)
-        due = await self.ctx.store.read(
-            lambda tx: tx.escrows.due(now, room, busy, horizon_seconds=horizon, look_horizon_seconds=looks)
-        )
-        for escrow_id in due:
-            task = tasks.create_task(self._advance(escrow_id))
-            self._running[escrow_id] = task
-            task.add_done_callback(partial(self._ended, escrow_id))
+        work = max(FOLLOW_SECONDS, settings.chain_poll_seconds, LONGEST_PAUSE_SECONDS) + 1
+        looks = max(work, settings.deposit_sweep_seconds + 1)
+        for claim in await self.claims.take(room, Horizons(work, looks)):
+            task = tasks.create_task(self._work_on(claim))
+            self._running[claim.subject] = task
+            task.add_done_callback(partial(self._ended, claim.subject))
 
     @property
     def _most_at_once(self) -> int:
@@ -117,9 +149,8 @@ class Conductor:
 
     async def _idle(self) -> None:
         """Wait for a nudge, or until the next escrow is due."""
-        busy = frozenset(self._running)
-        next_due = await self.ctx.store.read(lambda tx: tx.escrows.next_due_at(busy))
-        seconds = _LONGEST_IDLE_SECONDS
+        next_due = await self.claims.next_due_at()
+        seconds = self.claims.longest_idle_seconds
         if next_due is not None and len(self._running) < self._most_at_once:
             seconds = min(seconds, max(0.0, next_due - self.ctx.clock.now()))
         timer = asyncio.create_task(self.ctx.clock.sleep(seconds))
@@ -130,29 +161,38 @@ class Conductor:
             timer.cancel()
             nudged.cancel()
 
-    async def _advance(self, escrow_id: str) -> None:
+    async def _work_on(self, claim: Claim) -> None:
+        escrow_id = claim.subject
         request_id = self._requests.pop(escrow_id, None)
         names = {"escrow_id": escrow_id} | ({} if request_id is None else {"request_id": request_id})
         with structlog.contextvars.bound_contextvars(**names):
             try:
-                escrow = await self.ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
-                await self._advance_or_keep_reason(escrow)
+                await self._advance(replace(self.ctx, store=self.claims.store_for(claim)), escrow_id)
+            except ClaimLostError as error:
+                log.warning("claim_lost", reason=error.message)
             except EscrowError as error:  # not even the reason could be written down
                 log.error("database_silent", code=error.code, reason=error.message)  # noqa: TRY400
                 await self.ctx.clock.sleep(FIRST_PAUSE_SECONDS)
+            finally:
+                await self.claims.give_back(claim)
 
-    async def _advance_or_keep_reason(self, escrow: EscrowRecord) -> None:
+    async def _advance(self, ctx: Context, escrow_id: str) -> None:
+        escrow = await ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
         try:
-            await advance(self.ctx, escrow)
+            await advance(ctx, escrow)
+        except ClaimLostError:
+            raise
         except EscrowError as error:
             log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
             most = LONGEST_PAUSE_SECONDS
             if self._is_of_a_slot(error):  # the first time, another slot is tried at once
                 most = _MOST_SECONDS_FOR_ANOTHER_SLOT if escrow.failures else 0.0
-            await self._try_again_later(escrow, error.public_message, most)
+            await _try_again_later(ctx, escrow, error.public_message, most)
         except Exception as error:  # a fault of ours must not stop the other escrows
             log.exception("advance_failed")
-            await self._try_again_later(escrow, f"Internal error: {type(error).__name__}.")
+            await _try_again_later(ctx, escrow, f"Internal error: {type(error).__name__}.")
+        if self._ring is not None and escrow.state is State.SETTING_UP:
+            self._ring(escrow_id)  # whoever asked for the address may be waiting at another node
 
     def _is_of_a_slot(self, error: EscrowError) -> bool:
         """Whether one process did not answer, where others may; there is only one daemon. It may have left by now.
@@ -163,10 +203,11 @@ class Conductor:
             return True
         return isinstance(error, TransportError) and (self.ctx.daemon is None or error.url != self.ctx.daemon.url)
 
-    async def _try_again_later(
-        self, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS
-    ) -> None:
-        """Keep the reason, and wait longer each time."""
-        pause = min(jittered(pause_seconds(escrow.failures)), most_seconds)
-        due_at, failures = self.ctx.clock.now() + pause, escrow.failures + 1
-        await self.ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))
+
+async def _try_again_later(
+    ctx: Context, escrow: EscrowRecord, trouble: str, most_seconds: float = LONGEST_PAUSE_SECONDS
+) -> None:
+    """Keep the reason, and wait longer each time."""
+    pause = min(jittered(pause_seconds(escrow.failures)), most_seconds)
+    due_at, failures = ctx.clock.now() + pause, escrow.failures + 1
+    await ctx.store.write(lambda tx: tx.escrows.looked_at(escrow, due_at, failures=failures, trouble=trouble))

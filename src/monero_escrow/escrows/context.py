@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,11 +16,15 @@ from monero_escrow.core.address import Network
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import Event, State, transition
+from monero_escrow.core.roles import Role
 from monero_escrow.fleet.fleet import Fleet
+from monero_escrow.fleet.leases import Lease
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Store, Transaction
+from monero_escrow.store.store import Store
+from monero_escrow.store.transaction import Transaction
+from monero_escrow.store.trio_table import NOBODY, Maker
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +56,8 @@ class ChainTip:
 class Context:
     """The ports a use case acts through. `nudge` tells the conductor that an escrow has something to do at once.
 
-    `fleet` is for whoever operates it; work leases its slots from `pool`.
+    `fleet` is for whoever operates it; work leases its slots by `lease`. `require_work` raises when this node cannot be
+    sure any more that nobody else does the same work; `maker` says which node this is.
     """
 
     settings: Settings
@@ -63,6 +69,15 @@ class Context:
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
     tip: ChainTip = field(default_factory=ChainTip)
     fleet: Fleet | None = field(default=None, repr=False)
+    require_work: Callable[[], None] = field(default=lambda: None, repr=False)
+    maker: Callable[[], Maker] = field(default=lambda: NOBODY, repr=False)
+
+    @asynccontextmanager
+    async def lease(self, roles: frozenset[Role], work: str, *, wait_seconds: float) -> AsyncIterator[Lease]:
+        """Slots of the pool, as long as what they are leased for is this service's to do. Raises NoSlotFreeError."""
+        async with self.pool.lease(roles, work, wait_seconds=wait_seconds) as lease:
+            lease.require_work = self.require_work
+            yield lease
 
     async def chain(self) -> tuple[Daemon, DaemonInfo]:
         """A daemon that is synchronised with the right network, and how it stands.

@@ -20,7 +20,7 @@ from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.context import SERVICE, Context, move, new_id
 from monero_escrow.escrows.watch_deposits import deposits_of
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 Decision = Callable[[Transaction], None]
 """What happens in the transaction; raises to change nothing."""

@@ -32,7 +32,7 @@ from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 from monero_escrow.store import schema
 from monero_escrow.store.records import TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _LEASE_WAIT_SECONDS = 5.0
 

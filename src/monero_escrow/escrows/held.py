@@ -17,7 +17,7 @@ from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import EscrowRecord, OutputRecord, PayoutRecord, PayoutState
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 def hold(tx: Transaction, payout_id: str, trouble: str, now: float) -> None:

@@ -24,7 +24,7 @@ from monero_escrow.escrows.claim import claim, give_address, show_address
 from monero_escrow.escrows.context import Context, new_id
 from monero_escrow.escrows.keep_elsewhere import needs_second_place
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.store.records import PayoutRecord
-from monero_escrow.store.store import Transaction
 from monero_escrow.store.trail_tables import OK
+from monero_escrow.store.transaction import Transaction
 
 
 class Step(StrEnum):

@@ -21,7 +21,7 @@ from monero_escrow.store.second_place import (
     SecondPlaceUnavailableError,
     second_place,
 )
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _LIMIT_SECONDS = 30.0  # a network folder that hangs must not keep an escrow for ever
 _ORPHAN = "a further attempt of an escrow that has another address"

@@ -11,7 +11,7 @@ from monero_escrow.core.deposits import DepositRules, OutputStatus, changes_at
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.escrows.context import Context
 from monero_escrow.store.records import EscrowRecord, PayoutState
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 FOLLOW_SECONDS = 600.0
 """How often a look is taken at what is on its way, of which the next block should tell."""

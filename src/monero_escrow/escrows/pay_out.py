@@ -21,7 +21,7 @@ from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import Signers, exchange_infos, keep_to_plan, open_signers
 from monero_escrow.monero.ports import DescribedSet, Proposal
 from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _MOST_PROPOSALS = 4
 """The fee is learned by proposing; it moves at most once or twice. More means that something else is wrong."""

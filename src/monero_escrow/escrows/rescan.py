@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from monero_escrow.core.errors import ConflictError
 from monero_escrow.escrows.decide import Decision
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 def to_rescan(escrow_id: str, from_height: int | None, actor: str, now: float) -> Decision:

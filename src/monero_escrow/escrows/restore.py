@@ -22,10 +22,11 @@ from monero_escrow.escrows.keep_elsewhere import bring_back
 from monero_escrow.store import facts
 from monero_escrow.store.backup import Contents, Told, check_backup
 from monero_escrow.store.durable_file import give_name, unfinished
-from monero_escrow.store.engine import DatabaseUnusableError
+from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.second_place import KeptTrio, second_place
-from monero_escrow.store.store import Transaction, open_sqlcipher
+from monero_escrow.store.sqlcipher import DatabaseUnusableError
+from monero_escrow.store.transaction import Transaction
 
 _QUARANTINE = "from a restored backup: what the original did with it nobody knows"
 

@@ -26,7 +26,8 @@ from monero_escrow.escrows.context import Context, DaemonUnavailableError, short
 from monero_escrow.escrows.watchers import Watchers
 from monero_escrow.monero.ports import Block, Daemon, DaemonInfo
 from monero_escrow.store.scan_table import REMEMBERED_BLOCKS, ScannedBlock
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
+from monero_escrow.store.work_table import ClaimLostError
 
 log = structlog.get_logger(__name__)
 
@@ -62,11 +63,13 @@ class ChainScan:
         self._dust_waits_until: dict[str, float] = {}
 
     async def run(self, daemon: Daemon) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises ClaimLostError when the scan is another node's by now."""
         while True:
             more = False
             try:
                 more = await self.step(daemon)
+            except ClaimLostError:
+                raise
             except EscrowError as error:
                 log.warning("scan_waits", code=error.code, reason=error.message)
                 self._blocks = None  # read again: who knows whether the last word was written

@@ -23,8 +23,8 @@ from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_
 from monero_escrow.escrows.journal import Rounds, Step
 from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
-from monero_escrow.store.store import Transaction
 from monero_escrow.store.trail_tables import OK
+from monero_escrow.store.transaction import Transaction
 
 
 async def set_up(ctx: Context, escrow_id: str) -> None:
@@ -34,7 +34,7 @@ async def set_up(ctx: Context, escrow_id: str) -> None:
     """
     if not await take_or_keep(ctx, escrow_id):
         work = f"set-up of {escrow_id}"
-        async with ctx.pool.lease(TRIO, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease:
+        async with ctx.lease(TRIO, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease:
             if not await take_or_keep(ctx, escrow_id):
                 await make_trio(ctx, lease, escrow_id)
     await give_address(ctx, escrow_id)
@@ -73,12 +73,12 @@ async def _begin(ctx: Context, escrow_id: str | None) -> _Attempt:
     restore_height = await _restore_height(ctx)
     trio_id, network = new_id(), ctx.settings.monero_network
     participants = {role: new_participant(trio_id, role, network, ctx.entropy(64)) for role in ROLES}
-    now = ctx.clock.now()
+    now, maker = ctx.clock.now(), ctx.maker()
 
     def record(tx: Transaction) -> None:
         if escrow_id is not None:  # of the stock, several are made side by side
             tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
-        tx.trios.add(trio_id, escrow_id, restore_height, now)
+        tx.trios.add(trio_id, escrow_id, restore_height, now, maker)
         tx.trios.add_hosted(participants.values(), now)
         tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
 

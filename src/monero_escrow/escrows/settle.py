@@ -15,7 +15,7 @@ from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import PlanOutputSpentError
 from monero_escrow.monero.ports import Daemon, KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, PayoutState, required
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 async def settle(ctx: Context, payout: PayoutRecord) -> bool:

@@ -15,7 +15,7 @@ from monero_escrow.escrows.hosted import HostedWallet, side_by_side
 from monero_escrow.escrows.journal import Step, step
 from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, TrioRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 class PlanOutputSpentError(PayoutStoppedError):
@@ -62,7 +62,7 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
     plan, network = payout.plan, ctx.settings.monero_network
     roles, work = frozenset({plan.proposer, plan.cosigner}), f"payout of {payout.escrow_id}"
     async with (
-        ctx.pool.lease(roles, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
+        ctx.lease(roles, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
         HostedWallet(lease, trio.participants[plan.proposer], network) as proposer,
         HostedWallet(lease, trio.participants[plan.cosigner], network) as cosigner,
     ):

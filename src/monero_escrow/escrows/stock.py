@@ -30,7 +30,7 @@ _LOOK_SECONDS = 5.0
 
 async def make_one(ctx: Context) -> None:
     """Put one more finished trio into the stock. Raises NoSlotFreeError at once, or what kept it from being made."""
-    async with ctx.pool.lease(TRIO, WORK, wait_seconds=0) as lease:
+    async with ctx.lease(TRIO, WORK, wait_seconds=0) as lease:
         await make_trio(ctx, lease, escrow_id=None)
 
 
@@ -67,7 +67,7 @@ class StockKeeper:
             now = self._ctx.clock.now()
             try:
                 await self._ctx.store.write(
-                    lambda tx: tx.trios.abandon_unfinished(None, "the service ended while it was made", now)  # noqa: B023
+                    lambda tx: tx.trios.abandon_left_over("the service ended while it was made", now)  # noqa: B023
                 )
             except EscrowError as error:
                 log.warning("stock_waits", code=error.code, reason=error.message)
@@ -81,14 +81,16 @@ class StockKeeper:
             return 0
         now = ctx.clock.now()
         try:
-            ready = len(await ctx.store.read(lambda tx: tx.trios.stock_ages(now)))
+            ready, making = await ctx.store.read(
+                lambda tx: (len(tx.trios.stock_ages(now)), tx.trios.stock_being_made())
+            )
         except EscrowError as error:
             self._rest(error)
             return 0
         return trios_to_begin(
             ctx.settings.stock_target,
             ready=ready,
-            making=len(self._making),
+            making=max(making, len(self._making)),
             idle=ctx.pool.stats().set_ups_possible,
             loads=ctx.pool.load(),
         )

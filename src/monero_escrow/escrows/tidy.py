@@ -19,7 +19,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import names_of
 from monero_escrow.fleet.local import wallets_folder
 from monero_escrow.jitter import jittered
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.store.trio_files import OldTrio, files_are_removed, old_trios
 
 log = structlog.get_logger(__name__)

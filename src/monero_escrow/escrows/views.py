@@ -12,7 +12,7 @@ from monero_escrow.core.money import format_xmr
 from monero_escrow.core.payout import net_payments
 from monero_escrow.escrows.watch_deposits import deposits_of
 from monero_escrow.store.records import AuditRecord, EscrowRecord, OutputRecord, PayoutRecord, PayoutState
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.escrows.next_look import deposit_rules, set_next_look
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import EscrowRecord, OutputRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _SHORT_WAIT_SECONDS = 20.0
 
@@ -68,7 +68,7 @@ async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
     trio = await ctx.store.read(lambda tx: tx.trios.get(escrow.finished_trio_id))
     role, work = _watching_role(escrow.id), f"deposits of {escrow.id}"
     async with (
-        ctx.pool.lease(frozenset({role}), work, wait_seconds=_patience_seconds(ctx, escrow)) as lease,
+        ctx.lease(frozenset({role}), work, wait_seconds=_patience_seconds(ctx, escrow)) as lease,
         HostedWallet(lease, trio.participants[role], ctx.settings.monero_network) as wallet,
     ):
         now = ctx.clock.now()

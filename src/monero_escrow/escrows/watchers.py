@@ -14,7 +14,8 @@ from monero_escrow.core.curve import KEY_BYTES
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.scan import Watcher
 from monero_escrow.store.scan_table import WatchedKeys
-from monero_escrow.store.store import Store, Transaction
+from monero_escrow.store.store import Store
+from monero_escrow.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 

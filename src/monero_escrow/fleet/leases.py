@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
@@ -40,12 +40,15 @@ class Lease:
     since: float
     over: bool = field(default=False, repr=False)
     suspects: dict[Role, str] = field(default_factory=dict, repr=False)
+    require_work: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Raises when the work the slots were leased for is not its holder's any more."""
 
     def slot(self, role: Role) -> Slot:
-        """The slot leased for a role, if the lease still holds. Raises LeaseLostError."""
+        """The slot leased for a role, if the lease still holds. Raises LeaseLostError, or as `require_work` does."""
         slot = self.slots[role]
         if self.over or slot.fence != self.fences[role]:
             raise LeaseLostError(f"The lease of {slot.name} is over.")
+        self.require_work()
         return slot
 
     def suspect(self, role: Role, reason: str) -> None:

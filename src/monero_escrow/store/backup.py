@@ -20,7 +20,7 @@ import sqlcipher3.dbapi2 as sqlcipher
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.store import facts
 from monero_escrow.store.durable_file import give_name, unfinished
-from monero_escrow.store.engine import WrongDatabaseKeyError
+from monero_escrow.store.sqlcipher import WrongDatabaseKeyError
 
 Told = Callable[[str, float], None]
 """Told what is being done, and how much of it is done (0 to 1), several times a second."""

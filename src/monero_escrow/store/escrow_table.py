@@ -22,8 +22,9 @@ _IDS_A_STATEMENT = 500
 class EscrowTable:
     """The `escrows` table in one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, locks: bool = True) -> None:
         self._connection = connection
+        self._one = select(_t).with_for_update() if locks else select(_t)
 
     def add(self, escrow: EscrowRecord) -> None:
         """A new escrow, without an address yet."""
@@ -54,16 +55,15 @@ class EscrowTable:
 
     def get(self, escrow_id: str) -> EscrowRecord:
         """Raises NotFoundError."""
-        row = self._connection.execute(select(_t).where(_t.c.id == escrow_id)).one_or_none()
+        row = self._connection.execute(self._one.where(_t.c.id == escrow_id)).one_or_none()
         if row is None:
             raise NotFoundError("There is no such escrow.")
         return _record(row)
 
     def of_order(self, shop_id: str, order_id: str) -> EscrowRecord | None:
         """The escrow of a shop's order, if it was begun."""
-        row = self._connection.execute(
-            select(_t).where(_t.c.shop_id == shop_id, _t.c.order_id == order_id)
-        ).one_or_none()
+        where = (_t.c.shop_id == shop_id, _t.c.order_id == order_id)
+        row = self._connection.execute(self._one.where(*where)).one_or_none()
         return None if row is None else _record(row)
 
     def page(

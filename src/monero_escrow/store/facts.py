@@ -15,6 +15,9 @@ RESTORED_COPIED_AT = "restored_copied_at"
 RESTORED_CHECKED_AT = "restored_checked_at"
 """Only in a restored database: when the chain had been asked about everything in it. Before, nothing is signed."""
 
+SERVER_HISTORY = "server_history"
+"""On a server: in which of its histories this database was last used (`postgresql.py`)."""
+
 OF_COPIES = (COPIED_AT, RESTORED_AT, RESTORED_COPIED_AT, RESTORED_CHECKED_AT)
 
 

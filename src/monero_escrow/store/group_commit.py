@@ -12,23 +12,20 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from monero_escrow.store.sealing import Sealer
+from monero_escrow.store.store import Begin, unavailable
+from monero_escrow.store.transaction import Transaction
 
 T = TypeVar("T")
 
 MOST_TOGETHER: Final = 64
 """So many at most in one transaction: the first of them waits for the last."""
-
-
-class Committed(Protocol):
-    """Work's view of the database, which is told when it is durable."""
-
-    def committed(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -38,27 +35,17 @@ class _Waiting:
     work: Callable[[Any], Any]
     answer: Future[Any] = field(default_factory=Future)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    tx: Committed | None = None
+    tx: Transaction | None = None
     result: Any = None
     error: BaseException | None = None
 
 
 class GroupCommit:
-    """The single writer of one database, on a thread of its own.
+    """The single writer of one database, on a thread of its own."""
 
-    `begin` opens a transaction that commits when its block ends; `tables` makes a piece of work's view of it;
-    `unavailable` turns what the database said into the error that callers get.
-    """
-
-    def __init__(
-        self,
-        begin: Callable[[], AbstractContextManager[Connection]],
-        tables: Callable[[Connection], Committed],
-        unavailable: Callable[[DBAPIError], Exception],
-    ) -> None:
+    def __init__(self, begin: Begin, sealer: Sealer) -> None:
         self._begin = begin
-        self._tables = tables
-        self._unavailable = unavailable
+        self._sealer = sealer
         self._waiting: deque[_Waiting] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-write")
 
@@ -79,12 +66,12 @@ class GroupCommit:
         if not group:
             return
         try:
-            with self._begin() as connection:
+            with self._begin(writes=True) as connection:
                 for one in group:
                     self._do(one, connection)
         except DBAPIError as error:
             for one in group:
-                one.error = one.error or self._unavailable(error)
+                one.error = one.error or unavailable(error)
         except BaseException as error:  # whatever it is, nobody may wait for ever
             for one in group:
                 one.error = error
@@ -93,7 +80,7 @@ class GroupCommit:
 
     def _do(self, one: _Waiting, connection: Connection) -> None:
         """Raises only what concerns the whole transaction; any error of the work itself is kept for its caller."""
-        one.tx = self._tables(connection)
+        one.tx = Transaction(connection, self._sealer)
         savepoint = connection.begin_nested()
         try:
             one.result = one.context.run(one.work, one.tx)

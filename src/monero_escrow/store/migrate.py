@@ -8,10 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, text
 
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.store.engine import WRITES
+from monero_escrow.store.store import Begin
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(4020314)")  # any number; whoever migrates this database uses it
 
 
 class SchemaTooNewError(EscrowError):
@@ -28,21 +30,25 @@ class SchemaOutdatedError(EscrowError):
     what_to_do = "Start the service of this version once: it brings the database up to date."
 
 
-def migrate(engine: Engine) -> None:
-    """Run the migrations that are missing, all in one transaction. Raises SchemaTooNewError."""
+def migrate(begin: Begin) -> None:
+    """Run the migrations that are missing, all in one transaction. Raises SchemaTooNewError.
+
+    Of several that start at once on one server, one migrates and the others find it done.
+    """
     config = _config()
-    with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+    with begin(writes=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(_ONE_AT_A_TIME)
         _current(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def require_current(engine: Engine) -> None:
+def require_current(connection: Connection) -> None:
     """Raise SchemaOutdatedError or SchemaTooNewError unless the database has exactly this version's schema."""
     config = _config()
     head = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as connection:
-        current = _current(connection, config)
+    current = _current(connection, config)
     if current != head:
         raise SchemaOutdatedError(f"The database has schema {current}; this version has {head}.")
 

@@ -21,8 +21,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData(
@@ -38,11 +40,20 @@ metadata = MetaData(
 # An id that only grows: BIGINT on PostgreSQL, INTEGER on SQLite, where nothing else autoincrements.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
+_IS_WORK = text("state IN ('setting_up', 'paying_out')")
+_IS_HELD = text("node_id IS NOT NULL")
+
+
+def _any_length(length: int) -> String:
+    """A text that SQLite takes at any length whatever is declared, and PostgreSQL when none is."""
+    return String(length).with_variant(Text(), "postgresql")
+
+
 facts = Table(
     "facts",
     metadata,
     Column("name", String(64), primary_key=True),
-    Column("value", String(256), nullable=False),
+    Column("value", _any_length(256), nullable=False),
     comment="What this database belongs to: the network, and which sealing key.",
 )
 
@@ -89,8 +100,9 @@ escrows = Table(
     Column("in_pool_piconero", BigInteger, nullable=False, default=0, comment="on its way to the address, in no block"),
     Column("funded_piconero", BigInteger, comment="what counted when it became funded; less, and it is taken back"),
     Column("failures", Integer, nullable=False, default=0, comment="in a row, since the last step that worked"),
-    Column("trouble", String(1000), comment="why the last step did not work, for people"),
-    Column("node_id", String(64), comment="who works on it"),
+    Column("trouble", _any_length(1000), comment="why the last step did not work, for people"),
+    Column("node_id", String(64), comment="who works on it; as long as that node's lease holds, nobody else does"),
+    Column("home", String(64), comment="the name of the node that has its wallets' files"),
     Column("fence", BigInteger, nullable=False, default=0, comment="grows with each claim; a stale one is refused"),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -98,6 +110,10 @@ escrows = Table(
     CheckConstraint("amount_piconero > 0", name="amount"),
     CheckConstraint("commission_parts between 0 and 10000", name="commission"),
     Index("ix_escrows_due_at", "due_at"),
+    Index("ix_escrows_work_due_at", "due_at", postgresql_where=_IS_WORK, sqlite_where=_IS_WORK),
+    Index("ix_escrows_node_id", "node_id", postgresql_where=_IS_HELD, sqlite_where=_IS_HELD),
+    Index("ix_escrows_created_at", "created_at", "id"),
+    Index("ix_escrows_shop_created_at", "shop_id", "created_at", "id"),
     Index("ix_escrows_due_height", "due_height"),
     Index("ix_escrows_rescan_from", "rescan_from"),
     Index("ix_escrows_state", "state", "created_at", "id"),
@@ -121,10 +137,12 @@ trios = Table(
     Column("address", String(128), unique=True),
     Column("view_key_sealed", LargeBinary),
     Column("sealing_key_id", String(16), nullable=False),
-    Column("trouble", String(1000)),
+    Column("trouble", _any_length(1000)),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
     Column("claimed_at", Float, comment="when an order took it from stock; none: it was made for one, or waits"),
+    Column("node_id", String(64), comment="who makes it, while it is being made"),
+    Column("home", String(64), comment="the name of the node that has its wallets' files"),
     Column("files_removed_at", Float, comment="when its wallets' files were removed; they can be made again"),
 )
 
@@ -177,8 +195,8 @@ payouts = Table(
     Column("state", String(16), nullable=False),
     Column("anchor_public_key", String(64), nullable=False, unique=True),
     Column("plan", JSON, nullable=False),
-    Column("decided_by", String(128), nullable=False),
-    Column("reason", String(2000)),
+    Column("decided_by", _any_length(128), nullable=False),
+    Column("reason", _any_length(2000)),
     Column("fee_piconero", BigInteger),
     Column("shared_fee_piconero", BigInteger, comment="the fee that was divided among the shares"),
     Column("txid", String(64)),
@@ -186,7 +204,7 @@ payouts = Table(
     Column("mined_height", BigInteger),
     Column("further", Boolean, nullable=False, server_default=false(), comment="of coins that came to a closed escrow"),
     Column("failures", Integer, nullable=False, server_default="0", comment="that count, in a row, in this state"),
-    Column("trouble", String(1000)),
+    Column("trouble", _any_length(1000)),
     Column("decided_at", Float, nullable=False),
     Column("broadcast_at", Float),
     Column("settled_at", Float),
@@ -219,7 +237,7 @@ steps = Table(
     Column("slot", String(128)),
     Column("intended_at", Float, nullable=False),
     Column("ended_at", Float),
-    Column("result", String(1000), comment="ok, or what went wrong; none: it is not known whether it happened"),
+    Column("result", _any_length(1000), comment="ok, or what went wrong; none: it is not known whether it happened"),
     comment="The journal: a row before a step runs, its result after.",
 )
 
@@ -229,7 +247,7 @@ audit = Table(
     Column("id", _SERIAL, primary_key=True, autoincrement=True),
     Column("escrow_id", String(32), index=True),
     Column("at", Float, nullable=False),
-    Column("actor", String(128), nullable=False),
+    Column("actor", _any_length(128), nullable=False),
     Column("action", String(64), nullable=False),
     Column("from_state", String(32)),
     Column("to_state", String(32)),
@@ -258,4 +276,36 @@ idempotency_keys = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("response", JSON, nullable=False),
     Column("at", Float, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String(64), primary_key=True, comment="of one run of one node: a node that comes back has another"),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("version", String(32), nullable=False),
+    Column("slots", Integer, nullable=False, default=0),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("lease_until", Float, nullable=False, comment="by the database's clock; later it holds nothing"),
+    Column("draining_at", Float, comment="since when it takes up nothing new"),
+    comment="The services that share this database.",
+)
+
+node_slots = Table(
+    "node_slots",
+    metadata,
+    Column("place", String(256), primary_key=True, comment="where a process listens, however its URL is spelt"),
+    Column("node_id", String(64), ForeignKey("nodes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("url", String(256), nullable=False),
+    comment="The wallet-rpc processes of each node: none serves two.",
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("node_id", String(64)),
+    Column("fence", BigInteger, nullable=False, default=0, comment="grows with each claim; a stale one is refused"),
+    comment="What one node at a time does for all, such as the scan of the chain.",
 )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, insert, or_, select, true, update
 
 from monero_escrow.core.address import Network, parse_address
 from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.core.key_exchange import KeyExchange, Round
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
+from monero_escrow.store.node_table import living
 from monero_escrow.store.records import ParticipantRecord, TrioRecord, TrioState
 from monero_escrow.store.sealing import Sealer
+from monero_escrow.store.work_table import ClaimLostError
 
 _t = schema.trios
 _IN_STOCK = and_(_t.c.escrow_id.is_(None), _t.c.state == TrioState.READY)
@@ -29,7 +32,21 @@ _CLAIM = (
     )
 )
 
+_HAS_MAKER = _t.c.node_id.in_(living())
+_HAS_NO_MAKER = or_(_t.c.node_id.is_(None), _t.c.node_id.not_in(living()))
+
 _SPEND_KEY, _PASSWORD, _MESSAGE, _VIEW_KEY = "spend key", "password", "message", "view key"
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Which node makes a trio: its run, and its name; of a service without nodes neither."""
+
+    node_id: str | None
+    node_name: str | None
+
+
+NOBODY = Maker(None, None)
 
 
 class TrioTable:
@@ -39,8 +56,8 @@ class TrioTable:
         self._connection = connection
         self._sealer = sealer
 
-    def add(self, trio_id: str, escrow_id: str | None, restore_height: int, now: float) -> None:
-        """A trio whose set-up begins."""
+    def add(self, trio_id: str, escrow_id: str | None, restore_height: int, now: float, maker: Maker = NOBODY) -> None:
+        """A trio whose set-up begins, on the node that is its `maker`."""
         self._connection.execute(
             insert(schema.trios).values(
                 id=trio_id,
@@ -49,6 +66,8 @@ class TrioTable:
                 restore_height=restore_height,
                 sealing_key_id=self._sealer.key_id,
                 created_at=now,
+                node_id=maker.node_id,
+                home=maker.node_name,
             )
         )
 
@@ -83,18 +102,19 @@ class TrioTable:
         """The gate has passed: the trio has an address.
 
         The third of the three places that keep a bad address from being shown: one that does not decode is refused.
+        Raises InvalidAddressError, or ClaimLostError when the set-up was given up meanwhile.
         """
+        if not self._finish(trio_id, address, view_key, network, now, of=_t.c.state == TrioState.MAKING):
+            raise ClaimLostError("The set-up was given up meanwhile: nobody may come to know its address.")
+
+    def _finish(
+        self, trio_id: str, address: str, view_key: str, network: Network, now: float, *, of: ColumnElement[bool]
+    ) -> bool:
         parse_address(address, network)
-        self._connection.execute(
-            update(schema.trios)
-            .where(schema.trios.c.id == trio_id)
-            .values(
-                state=TrioState.READY,
-                address=address,
-                view_key_sealed=self._sealer.seal(_VIEW_KEY, trio_id, view_key),
-                finished_at=now,
-            )
-        )
+        finished = update(_t).where(_t.c.id == trio_id, of)
+        sealed = self._sealer.seal(_VIEW_KEY, trio_id, view_key)
+        values = {"state": TrioState.READY, "address": address, "view_key_sealed": sealed, "finished_at": now}
+        return self._connection.execute(finished.values(**values)).rowcount == 1
 
     def abandon(self, trio_id: str, trouble: str, now: float) -> None:
         """The set-up could not be finished; its rows stay as history."""
@@ -104,11 +124,16 @@ class TrioTable:
             .values(state=TrioState.ABANDONED, trouble=trouble, finished_at=now)
         )
 
-    def abandon_unfinished(self, escrow_id: str | None, trouble: str, now: float) -> None:
-        """Every earlier attempt for this escrow (or, with None, for the stock) that was never finished."""
-        unfinished = select(schema.trios.c.id).where(
-            schema.trios.c.escrow_id == escrow_id, schema.trios.c.state == TrioState.MAKING
-        )
+    def abandon_unfinished(self, escrow_id: str, trouble: str, now: float) -> None:
+        """Every earlier attempt for this escrow that was never finished."""
+        self._abandon_all(_t.c.escrow_id == escrow_id, trouble, now)
+
+    def abandon_left_over(self, trouble: str, now: float) -> None:
+        """Every attempt for the stock whose maker is not there any more."""
+        self._abandon_all(and_(_t.c.escrow_id.is_(None), _HAS_NO_MAKER), trouble, now)
+
+    def _abandon_all(self, which: ColumnElement[bool], trouble: str, now: float) -> None:
+        unfinished = select(_t.c.id).where(which, _t.c.state == TrioState.MAKING)
         for trio_id in self._connection.scalars(unfinished).all():
             self.abandon(trio_id, trouble, now)
 
@@ -119,7 +144,12 @@ class TrioTable:
         Its wallets' birthday becomes `restore_height`, unless it is later already.
         """
         values = {"claimed_for": escrow_id, "now": now, "birthday": restore_height}
-        return self._connection.execute(_CLAIM, values).rowcount == 1
+        if self._connection.execute(_CLAIM, values).rowcount != 1:
+            return False
+        home = select(_t.c.home).where(_t.c.escrow_id == escrow_id, _t.c.state == TrioState.READY).scalar_subquery()
+        escrows = schema.escrows
+        self._connection.execute(update(escrows).where(escrows.c.id == escrow_id).values(home=home))
+        return True
 
     def finished_for(self, escrow_id: str) -> tuple[str, str] | None:
         """Id and address of the trio that was made or claimed for this escrow, once it has passed the gate."""
@@ -131,6 +161,11 @@ class TrioTable:
         """How many seconds ago each finished trio that nobody has claimed passed the gate, the oldest first."""
         query = select(_t.c.finished_at).where(_IN_STOCK).order_by(_t.c.finished_at)
         return [now - finished_at for finished_at in self._connection.scalars(query)]
+
+    def stock_being_made(self) -> int:
+        """How many trios are being made for the stock this moment, by all nodes together."""
+        being_made = and_(_t.c.escrow_id.is_(None), _t.c.state == TrioState.MAKING, _HAS_MAKER)
+        return self._connection.scalar(select(func.count()).where(being_made)) or 0
 
     def quarantine_unclaimed(self, trouble: str) -> int:
         """In a restored backup: trios of which nobody knows what the original did with them. How many there are.
@@ -169,7 +204,7 @@ class TrioTable:
         for (made, role), message in trio.exchange.messages.items():
             if (made, role) not in stored:
                 self.add_messages(trio.id, made, {role: message}, now)
-        self.finish(trio.id, address, view_key, network, now)
+        self._finish(trio.id, address, view_key, network, now, of=true())
         values = {"escrow_id": trio.escrow_id, "restore_height": trio.restore_height, "trouble": None}
         self._connection.execute(update(schema.trios).where(schema.trios.c.id == trio.id).values(**values))
 

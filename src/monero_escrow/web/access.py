@@ -16,7 +16,7 @@ from monero_escrow.core.life_cycle import CLOSED_STATES, TRANSITIONS, Caller, Ev
 from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.views import EscrowView
 from monero_escrow.store.records import EscrowRecord, Scope
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 _SCOPE_OF: Final = {Caller.SHOP: Scope.SHOP, Caller.ARBITER: Scope.ARBITER}
 

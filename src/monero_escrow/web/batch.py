@@ -15,7 +15,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.init_escrow import init_escrows
 from monero_escrow.escrows.views import escrow_view
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller, ShopCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.idempotency import HEADER, REPLAYED_HEADER, Repeatable

@@ -22,7 +22,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.views import escrow_view
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow, path_of
 from monero_escrow.web.auth import ArbiterCaller, Caller, ShopCaller
 from monero_escrow.web.dependencies import TheConductor

@@ -14,7 +14,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.views import EscrowView, escrow_view
 from monero_escrow.escrows.watch_deposits import deposits_of
 from monero_escrow.store.records import EscrowRecord
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow, visible_states
 from monero_escrow.web.auth import AnyCaller
 from monero_escrow.web.dependencies import TheConductor

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monero_escrow.core.errors import InvalidInputError
-from monero_escrow.store.store import Transaction
+from monero_escrow.store.transaction import Transaction
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"

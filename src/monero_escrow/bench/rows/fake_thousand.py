@@ -39,7 +39,7 @@ from monero_escrow.monero.fake.faults import Fault, Moment, Phase
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import MoneroVersion, abilities_of
-from monero_escrow.store.store import open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
 
 _NETWORK = Network.TESTNET
 _VERSION = MoneroVersion(0, 18, 5, 3)

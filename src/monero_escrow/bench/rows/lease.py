@@ -27,7 +27,8 @@ from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import MoneroVersion
-from monero_escrow.store.store import SqlStore, open_sqlcipher
+from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.store import SqlStore
 from monero_escrow.store.trail_tables import OK
 
 _VERSION = MoneroVersion(0, 18, 5, 3)

@@ -7,6 +7,9 @@ so that two never find out at commit that they cannot both be right.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.store.database_time import SQLITE_FUNCTION
 
-WRITES = "monero_escrow_writes"
-"""Execution option of a connection that will write."""
-
+_WRITES = "monero_escrow_writes"  # execution option of a connection that will write
 _BUSY_TIMEOUT_MS = 10_000
 
 
@@ -39,10 +41,10 @@ class DatabaseUnusableError(EscrowError):
     what_to_do = "Check that DATA_DIR exists, has free space, and may be written by the service's user."
 
 
-def sqlcipher_engine(path: Path, key: bytes) -> Engine:
+def sqlcipher_engine(path: Path, key: bytes, now: Callable[[], float] = time.time) -> Engine:
     """An engine on the encrypted file, made if it is not there. Opening proves the key before anything is written.
 
-    Raises WrongDatabaseKeyError or DatabaseUnusableError.
+    `now` is the time that SQL sees. Raises WrongDatabaseKeyError or DatabaseUnusableError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,6 +62,7 @@ def sqlcipher_engine(path: Path, key: bytes) -> Engine:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function(SQLITE_FUNCTION, 0, now)
         except sqlcipher.DatabaseError as error:
             connection.close()
             raise DatabaseUnusableError(f"The database cannot be opened: {error}.") from None
@@ -76,12 +79,19 @@ def sqlcipher_engine(path: Path, key: bytes) -> Engine:
     )
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES, False)
+    def say_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     with engine.connect():
         return engine
+
+
+@contextmanager
+def begin(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    """A transaction that commits when its block ends, and is undone when it raises."""
+    with engine.connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
+        yield connection
 
 
 def _unlock(connection: Any, key: bytes) -> None:

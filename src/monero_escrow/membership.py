@@ -1,0 +1,85 @@
+"""A service as one of several nodes: what it does beside its own work, and how its conductor claims and rings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from monero_escrow.clock import Clock
+from monero_escrow.config import Settings
+from monero_escrow.core.errors import InvariantError
+from monero_escrow.escrows.conductor import Conductor
+from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.replaced_server import treat_as_restored_if_replaced
+from monero_escrow.nodes.bell import Bell
+from monero_escrow.nodes.claims import SharedClaims
+from monero_escrow.nodes.node import Node
+from monero_escrow.store.opening import PostgresqlStore
+from monero_escrow.store.postgresql import ServerReplacedError
+from monero_escrow.store.trio_table import Maker
+
+_LOOK_SECONDS = 1.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """This service among the nodes of its database."""
+
+    store: PostgresqlStore
+    node: Node
+    bell: Bell
+
+    def conductor(self, ctx: Context) -> Conductor:
+        """One that works only on what this node has claimed."""
+        claims = SharedClaims(ctx.store, ctx.clock, self.node)
+        ctx = replace(ctx, maker=lambda: Maker(self.node.id, self.node.name))
+        conductor = Conductor(ctx, claims, self.bell.ring)
+        self.node.slots = lambda: ctx.pool.stats().total
+        self.node.on_lapse = conductor.stop_all
+        return conductor
+
+    def jobs(self, conductor: Conductor) -> list[Coroutine[object, object, None]]:
+        """What runs beside the work: each until cancelled."""
+        return [self.node.run(), self.bell.run(conductor.hear), self._watch_server()]
+
+    async def _watch_server(self) -> None:
+        while not self.store.history.replaced:
+            await self.node.clock.sleep(_LOOK_SECONDS)
+        raise ServerReplacedError("Behind DATABASE_URL there is another server, or an earlier state of it.")
+
+
+@asynccontextmanager
+async def joined_node(settings: Settings, store: PostgresqlStore, clock: Clock) -> AsyncIterator[Member]:
+    """This service as a node, until the block ends. Raises NodeNameTakenError, SlotTakenError."""
+    if settings.database_url is None:
+        raise InvariantError("A node shares a server.")
+    url = settings.database_url.get_secret_value()
+    node = Node(store, clock, settings.node_name, settings.node_lease_seconds, places_of(settings))
+    await node.join()
+    try:
+        await treat_as_restored_if_replaced(store, store.history.known, node.clock.now())
+        yield Member(store, node, Bell(store, url, clock, node.name))
+    finally:
+        await node.leave()
+
+
+def places_of(settings: Settings) -> dict[str, str]:
+    """Where each configured process listens, and its URL."""
+    return {_place(url): url for url in settings.monero_rpc_urls}
+
+
+def _place(url: str) -> str:
+    """Where a process listens, the same for every spelling; on loopback, together with whose loopback that is."""
+    parts = urlsplit(url)
+    host, port = (parts.hostname or "").lower(), parts.port or 80
+    return f"{_this_loopback()}:{port}" if host in _LOOPBACK else f"{host}:{port}"
+
+
+def _this_loopback() -> str:
+    """This kernel's run and network namespace: whoever has the same reaches the same processes on 127.0.0.1."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{boot}/{Path('/proc/self/ns/net').readlink()}"

@@ -1,0 +1,59 @@
+"""The tables, as they are within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import Connection
+
+from monero_escrow.store.escrow_table import EscrowTable
+from monero_escrow.store.key_table import KeyTable
+from monero_escrow.store.node_table import NodeTable
+from monero_escrow.store.payout_table import OutputTable, PayoutTable
+from monero_escrow.store.scan_table import ScanTable
+from monero_escrow.store.sealing import Sealer
+from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
+from monero_escrow.store.trio_table import TrioTable
+from monero_escrow.store.work_table import WorkTable
+
+log = structlog.get_logger(__name__)
+
+
+class Transaction:
+    """What a piece of work reads and writes; all of it commits together.
+
+    In a transaction that writes, an escrow that was read is locked until the end: nobody else changes it meanwhile,
+    on either engine.
+    """
+
+    def __init__(self, connection: Connection, sealer: Sealer, *, writes: bool = True) -> None:
+        self.connection = connection
+        self._after_commit: list[Callable[[], None]] = []
+        self.escrows = EscrowTable(connection, locks=writes)
+        self.trios = TrioTable(connection, sealer)
+        self.scan = ScanTable(connection, self.trios)
+        self.outputs = OutputTable(connection)
+        self.payouts = PayoutTable(connection, sealer)
+        self.journal = Journal(connection)
+        self.audit = AuditTable(connection)
+        self.outbox = Outbox(connection)
+        self.idempotency = IdempotencyTable(connection)
+        self.keys = KeyTable(connection)
+        self.nodes = NodeTable(connection)
+        self.work = WorkTable(connection)
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Call this once what was done here is durable: a log line must not tell of what never happened.
+
+        What changes anything outside the database belongs here as well: work may be run again from its beginning.
+        """
+        self._after_commit.append(tell)
+
+    def committed(self) -> None:
+        """It is durable. What goes wrong in the telling does not make it undone."""
+        for tell in self._after_commit:
+            try:
+                tell()
+            except Exception:
+                log.exception("telling_failed")
