@@ -19,14 +19,16 @@ def serve() -> None:
     asyncio.run(run_service(settings))
 
 
-def demo(*, keep: Annotated[bool, Parameter(negative="")] = False) -> int:
+def demo(*, keep: Annotated[bool, Parameter(negative="")] = False, nodes: int = 1) -> int:
     """Take three orders through on a private chain: released, refunded, and disputed and ruled.
 
     Parameters
     ----------
     keep
         Add a fourth order, left in dispute, and leave everything running until Ctrl-C.
+    nodes
+        Run so many services on one PostgreSQL, 1 to 5; with more than one, one of them is killed in the middle.
     """
     from monero_escrow.demo.run import run_demo
 
-    return run_demo(keep=keep)
+    return run_demo(keep=keep, nodes=nodes)

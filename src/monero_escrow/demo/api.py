@@ -8,8 +8,9 @@ piconero. A problem the service reports (RFC 9457) is raised as an `ApiError` wi
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -73,14 +74,17 @@ class Escrow:
 class EscrowApi:
     """One caller of the API, who has one key. Use as an async context manager.
 
-    A service that is away for longer than `silence_limit_seconds` is an error.
+    With the URLs of several nodes, whichever answers is asked: any of them answers any call. A service that is away
+    for longer than `silence_limit_seconds` is an error.
     """
 
-    def __init__(self, url: str, key: str, *, silence_limit_seconds: float = SILENCE_LIMIT_SECONDS) -> None:
+    def __init__(
+        self, url: str | Sequence[str], key: str, *, silence_limit_seconds: float = SILENCE_LIMIT_SECONDS
+    ) -> None:
         self._silence_limit_seconds = silence_limit_seconds
-        self._http = httpx2.AsyncClient(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=_LIMITS, trust_env=False
-        )
+        self._nodes = itertools.cycle([url] if isinstance(url, str) else url)
+        self._node = next(self._nodes)
+        self._http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=_LIMITS, trust_env=False)
 
     async def __aenter__(self) -> EscrowApi:
         return self
@@ -155,6 +159,7 @@ class EscrowApi:
                 passing = not isinstance(error, ApiError) or error.status == _UNAVAILABLE
                 if not passing or time.monotonic() > deadline:
                     raise
+                self._node = next(self._nodes)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _send_once(
@@ -165,7 +170,7 @@ class EscrowApi:
         headers: Mapping[str, str] | None,
     ) -> Mapping[str, Any]:
         try:
-            answer = await self._http.request(method, path, json=body, headers=headers)
+            answer = await self._http.request(method, f"{self._node}{path}", json=body, headers=headers)
             content = answer.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise ServiceSilentError(

@@ -23,9 +23,11 @@ from rich.console import Console
 from monero_escrow.demo.api import Escrow, EscrowApi
 from monero_escrow.demo.board import Board, board_for
 from monero_escrow.demo.failures import first_failure, step
+from monero_escrow.demo.nodes import kill_one_at_work
 from monero_escrow.demo.orders import CONFIRMATIONS, LEFT_IN_DISPUTE, THREE_ORDERS, OrderLife, Outcome
 from monero_escrow.demo.stage import Stage, set_stage
 from monero_escrow.demo.summary import show_failure, show_kept, show_summary
+from monero_escrow.monero.processes import ChildProcess
 from monero_escrow.monero.programs import MoneroPrograms, find_programs
 from monero_escrow.monero.supervision import Supervisor
 
@@ -35,9 +37,12 @@ _LOOK_EVERY_SECONDS: Final = 4.0
 _NARROWEST_LOG: Final = 110
 
 
-def run_demo(keep: bool = False) -> int:
-    """The whole demo, on stdout; answers the exit code. With `keep` everything is left running until Ctrl-C."""
-    return asyncio.run(_Demo(_Output(), keep).run())
+def run_demo(keep: bool = False, nodes: int = 1) -> int:
+    """The whole demo, on stdout; answers the exit code. With `keep` everything is left running until Ctrl-C.
+
+    With several `nodes` on one PostgreSQL, one of them is killed in the middle of its work, and stays away.
+    """
+    return asyncio.run(_Demo(_Output(), keep, nodes).run())
 
 
 class _Output(Console):
@@ -61,6 +66,7 @@ class _Demo:
 
     console: _Output
     keep: bool
+    nodes: int
     folder: Path | None = None
     interrupted_by: signal.Signals | None = None
     kept: bool = False
@@ -125,8 +131,11 @@ class _Demo:
                 await supervisor.while_kept(self._tell(programs, self.folder, board, supervisor))
 
     async def _tell(self, programs: MoneroPrograms, folder: Path, board: Board, supervisor: Supervisor) -> None:
-        stage = await set_stage(programs, folder, board, supervisor, self.stack)
-        lives = await _take_orders(stage, board, keep=self.keep)
+        stage = await set_stage(programs, folder, board, supervisor, self.stack, self.nodes)
+        async with asyncio.TaskGroup() as beside:
+            if self.nodes > 1:
+                beside.create_task(kill_one_at_work(stage.services, stage.keys.operator, supervisor, board))
+            lives = await _take_orders(stage, board, keep=self.keep)
         board.close()
         await self._show(stage, programs, lives, board.elapsed)
 
@@ -140,7 +149,7 @@ class _Demo:
             wallet_url = stage.buyer.owner.process.url
             show_kept(
                 self.console,
-                api_url=stage.service.url,
+                api_url=_running(stage).url,
                 keys=stage.keys,
                 escrow_id=left.escrow_id,
                 wallet_url=wallet_url,
@@ -165,11 +174,16 @@ async def _take_orders(stage: Stage, board: Board, *, keep: bool) -> list[tuple[
     return [life.result() for life in lives]
 
 
+def _running(stage: Stage) -> ChildProcess:
+    """The service; of several nodes, one that was not killed."""
+    return next(service for service in stage.services if service.running)
+
+
 async def _keep_the_chain_alive(stage: Stage) -> None:
     """Mine what a payout may wait for, and otherwise a block now and then, as a real chain would."""
     loop = asyncio.get_running_loop()
     next_block = loop.time() + _SLOW_BLOCK_SECONDS
-    async with EscrowApi(stage.service.url, stage.keys.operator) as operator:
+    async with EscrowApi(_running(stage).url, stage.keys.operator) as operator:
         while True:
             with step("keeping the chain alive"):
                 if await operator.escrows_in("paying_out"):

@@ -72,9 +72,11 @@ async def make_keys(folder: Path, environment: Mapping[str, str]) -> ApiKeys:
     )
 
 
-async def start_service(folder: Path, environment: Mapping[str, str], port: int) -> ChildProcess:
-    """Start `serve` on this port and wait until it is ready. `url` is the API's."""
-    log_file = folder / "service.log"
+async def start_service(
+    folder: Path, environment: Mapping[str, str], port: int, *, log_name: str = "service"
+) -> ChildProcess:
+    """Start `serve` on this port and wait until it is ready. `url` is the API's. It logs to LOG_NAME.log."""
+    log_file = folder / f"{log_name}.log"
     with log_file.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *_command("serve"),

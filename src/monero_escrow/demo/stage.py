@@ -8,6 +8,7 @@ whatever happens, and what the service runs ends with the service. No process is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from monero_escrow.core.roles import ROLES
 from monero_escrow.demo.api import EscrowApi
 from monero_escrow.demo.board import Board
 from monero_escrow.demo.failures import step
+from monero_escrow.demo.nodes import node_name, shared_database
 from monero_escrow.demo.people import Miner, Purse
 from monero_escrow.demo.service_process import ApiKeys, make_keys, service_environment, start_service
 from monero_escrow.monero.private_chain import PrivateChain
@@ -41,17 +43,28 @@ class Stage:
     miner: Miner
     buyer: Purse
     vendor: Purse
-    service: ChildProcess
+    services: Sequence[ChildProcess]
+    """The service; or, with several nodes, all of them."""
     keys: ApiKeys
     shop: EscrowApi
     arbiter: EscrowApi
 
 
 async def set_stage(
-    programs: MoneroPrograms, folder: Path, board: Board, supervisor: Supervisor, stack: AsyncExitStack
+    programs: MoneroPrograms,
+    folder: Path,
+    board: Board,
+    supervisor: Supervisor,
+    stack: AsyncExitStack,
+    nodes: int,
 ) -> Stage:
-    """Start it all: processes with the supervisor, connections on `stack`. Raises DemoFailedError."""
+    """Start it all: processes with the supervisor, connections on `stack`. Raises DemoFailedError.
+
+    One service has its database to itself; several `nodes` share a PostgreSQL.
+    """
     environment = service_environment(folder)
+    if nodes > 1:
+        environment |= await shared_database(folder, board, stack)
     board.prepare("API keys", "being made")
     async with asyncio.TaskGroup() as side_by_side:
         keys = side_by_side.create_task(_keys(folder, environment, board))
@@ -59,20 +72,25 @@ async def set_stage(
             board.prepare("chain", f"starting monerod {programs.version}")
             chain = await stack.enter_async_context(PrivateChain(programs, folder / "monero", supervisor=supervisor))
         people = side_by_side.create_task(_people(chain, board))
-        service = side_by_side.create_task(_service(chain, folder, environment, keys, board, supervisor))
+        services = side_by_side.create_task(_services(chain, folder, environment, keys, board, supervisor, nodes))
     miner, buyer, vendor = people.result()
-    url, known = service.result().url, keys.result()
-    slots = LEAST_TRIOS * len(ROLES)
-    board.prepared(f"a private chain, people's wallets, the service at {url} with {slots} slots, {IN_STOCK} in stock")
+    urls, known = [service.url for service in services.result()], keys.result()
+    slots = _trios_a_node(nodes) * nodes * len(ROLES)
+    which = f"the service at {urls[0]}" if nodes == 1 else f"{nodes} nodes from {urls[0]} on"
+    board.prepared(f"a private chain, people's wallets, {which} with {slots} slots, {IN_STOCK} in stock")
     return Stage(
         miner=miner,
         buyer=buyer,
         vendor=vendor,
-        service=service.result(),
+        services=services.result(),
         keys=known,
-        shop=await stack.enter_async_context(EscrowApi(url, known.shop)),
-        arbiter=await stack.enter_async_context(EscrowApi(url, known.arbiter)),
+        shop=await stack.enter_async_context(EscrowApi(urls, known.shop)),
+        arbiter=await stack.enter_async_context(EscrowApi(urls, known.arbiter)),
     )
+
+
+def _trios_a_node(nodes: int) -> int:
+    return LEAST_TRIOS if nodes == 1 else 1
 
 
 async def _keys(folder: Path, environment: dict[str, str], board: Board) -> ApiKeys:
@@ -100,43 +118,54 @@ async def _people(chain: PrivateChain, board: Board) -> tuple[Miner, Purse, Purs
     return miner, Purse(buyer.result()), Purse(vendor.result())
 
 
-async def _service(
+async def _services(
     chain: PrivateChain,
     folder: Path,
     environment: dict[str, str],
     keys: asyncio.Task[ApiKeys],
     board: Board,
     supervisor: Supervisor,
-) -> ChildProcess:
-    known = await keys
+    nodes: int,
+) -> list[ChildProcess]:
+    known, trios = await keys, _trios_a_node(nodes)
+    settings = {
+        **environment,
+        "MONERO_DAEMON_URL": chain.monerod.url,
+        "MONERO_BIN_DIR": str(chain.programs.folder),
+        "FLEET_MIN_TRIOS": str(trios),
+        "FLEET_MAX_TRIOS": str(MOST_TRIOS if nodes == 1 else trios),
+        "STOCK_TARGET": str(IN_STOCK),
+    }
+
+    async def start(number: int) -> ChildProcess:
+        if nodes == 1:
+            name, begin = "the service", partial(start_service, folder, settings, lasting_port())
+        else:
+            name = node_name(number)
+            own = {"NODE_NAME": name, "DATA_DIR": str(folder / name)}
+            begin = partial(start_service, folder, {**settings, **own}, lasting_port(), log_name=name)
+        # In the end it would let requests finish first, and what it is asked to finish, nobody waits for any more.
+        return await supervisor.keep(name, begin, grace_seconds=_SERVICE_GRACE_SECONDS)
+
     with step("starting the service"):
         board.prepare("service", "starting")
-        settings = {
-            **environment,
-            "MONERO_DAEMON_URL": chain.monerod.url,
-            "MONERO_BIN_DIR": str(chain.programs.folder),
-            "FLEET_MIN_TRIOS": str(LEAST_TRIOS),
-            "FLEET_MAX_TRIOS": str(MOST_TRIOS),
-            "STOCK_TARGET": str(IN_STOCK),
-        }
-        start = partial(start_service, folder, settings, lasting_port())
-        # In the end it would let requests finish first, and what it is asked to finish, nobody waits for any more.
-        service = await supervisor.keep("the service", start, grace_seconds=_SERVICE_GRACE_SECONDS)
-    board.prepare("service", f"ready at {service.url}")
+        services = await asyncio.gather(*(start(number) for number in range(1, nodes + 1)))
+    board.prepare("service", f"ready at {', '.join(service.url for service in services)}")
     with step("waiting for the service's wallet-rpc processes"):
-        async with EscrowApi(service.url, known.operator) as operator:
-            await _until_slots_run(operator, board)
+        async with AsyncExitStack() as stack:
+            each = [await stack.enter_async_context(EscrowApi(service.url, known.operator)) for service in services]
+            await _until_slots_run(each, trios * len(ROLES), board)
             with step("filling the stock"):
-                await _until_stocked(operator, board)
-    return service
+                await _until_stocked(each[0], board)
+    return services
 
 
-async def _until_slots_run(operator: EscrowApi, board: Board) -> None:
+async def _until_slots_run(operators: Sequence[EscrowApi], slots_a_service: int, board: Board) -> None:
     """Orders need not wait for this, but whoever watches sees what is there."""
-    running, wanted = 0, LEAST_TRIOS * len(ROLES)
+    running, wanted = 0, slots_a_service * len(operators)
     while running < wanted:
-        pool = (await operator.read("/admin/health"))["rpc_pool"]
-        running = pool["total"] - pool["sick"]
+        pools = [(await operator.read("/admin/health"))["rpc_pool"] for operator in operators]
+        running = sum(pool["total"] - pool["sick"] for pool in pools)
         board.prepare("slots", f"{running} of {wanted} running" if running < wanted else f"{running} running")
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 

@@ -20,11 +20,13 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from monero_escrow.clock import Clock
 from monero_escrow.core.growth import ClassLoad
 from monero_escrow.core.placement import assign
 from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.fleet.deadlines import Deadlines
 from monero_escrow.fleet.instance import until_restarted, why_not_as_inspected
 from monero_escrow.fleet.leases import Lease, LeaseLostError, NoSlotFreeError, Waiter, no_usable_slot
 from monero_escrow.fleet.slot import PoolStats, Slot
@@ -43,6 +45,7 @@ class SlotPool:
         self._slots = list(slots)
         self._free: dict[Role, deque[Slot]] = {role: deque() for role in ROLES}
         self._waiting: deque[Waiter] = deque()
+        self._deadlines = Deadlines(clock)
         self._leases: set[Lease] = set()
         self._wake_ups: set[asyncio.Task[None]] = set()
         self._unexamined: set[Slot] = set()
@@ -104,17 +107,16 @@ class SlotPool:
         self._hand_out()
         if waiter.granted.done():
             return waiter.granted.result()
-        timer = asyncio.create_task(self._give_up(waiter, wait_seconds))
+        deadline = self._deadlines.add(wait_seconds, partial(self._give_up, waiter, wait_seconds))
         try:
             return await waiter.granted
         except asyncio.CancelledError:
             self._withdraw(waiter)
             raise
         finally:
-            timer.cancel()
+            self._deadlines.cancel(deadline)
 
-    async def _give_up(self, waiter: Waiter, wait_seconds: float) -> None:
-        await self._clock.sleep(wait_seconds)
+    def _give_up(self, waiter: Waiter, wait_seconds: float) -> None:
         if waiter.waits:
             self._waiting.remove(waiter)
             busy = ", ".join(sorted(waiter.roles))
@@ -359,6 +361,7 @@ class SlotPool:
         for task in self._wake_ups:
             task.cancel()
         await asyncio.gather(*self._wake_ups, return_exceptions=True)
+        await self._deadlines.aclose()
 
 
 async def _why_not_as_inspected(lease: Lease) -> Sequence[str | None]:

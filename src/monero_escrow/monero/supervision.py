@@ -109,6 +109,12 @@ class Supervisor:
         for kept in [kept for kept in self._kept if kept.child is child]:
             await self._end([kept])
 
+    def leave_dead(self, child: ChildProcess) -> None:
+        """Should this one die now, it is not started again."""
+        for kept in self._kept:
+            if kept.child is child and kept.watch is not None:
+                kept.watch.cancel()
+
     async def aclose(self) -> None:
         """Nothing is started any more; then all children end, side by side."""
         self._closing = True

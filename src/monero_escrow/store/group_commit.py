@@ -39,6 +39,11 @@ class _Waiting:
     result: Any = None
     error: BaseException | None = None
 
+    def run(self, connection: Connection, sealer: Sealer) -> None:
+        """Do the work. Raises what it raises."""
+        self.tx = Transaction(connection, sealer)
+        self.result = self.context.run(self.work, self.tx)
+
 
 class GroupCommit:
     """The single writer of one database, on a thread of its own."""
@@ -67,11 +72,15 @@ class GroupCommit:
             return
         try:
             with self._begin(writes=True) as connection:
-                for one in group:
-                    self._do(one, connection)
+                if len(group) == 1:  # what is undone with it is nobody else's: it needs no savepoint
+                    group[0].run(connection, self._sealer)
+                else:
+                    for one in group:
+                        self._do(one, connection)
         except DBAPIError as error:
+            own = len(group) == 1 and isinstance(error, IntegrityError)  # a fault of ours, not of the database
             for one in group:
-                one.error = one.error or unavailable(error)
+                one.error = one.error or (error if own else unavailable(error))
         except BaseException as error:  # whatever it is, nobody may wait for ever
             for one in group:
                 one.error = error
@@ -80,10 +89,9 @@ class GroupCommit:
 
     def _do(self, one: _Waiting, connection: Connection) -> None:
         """Raises only what concerns the whole transaction; any error of the work itself is kept for its caller."""
-        one.tx = Transaction(connection, self._sealer)
         savepoint = connection.begin_nested()
         try:
-            one.result = one.context.run(one.work, one.tx)
+            one.run(connection, self._sealer)
         except DBAPIError as error:
             if not isinstance(error, IntegrityError):
                 raise  # SQLite may have undone everything already: then there is no savepoint to go back to

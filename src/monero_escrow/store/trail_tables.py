@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
@@ -19,7 +19,12 @@ _LEAP = 1_000_000_000
 """More events than any service publishes between a backup and its restoring."""
 
 # Several of these are written with every step of every escrow: building a statement costs more than running it.
-_ADD_AUDIT_ROW, _ADD_EVENT = insert(schema.audit), insert(schema.events)
+_ADD_STEP, _ADD_AUDIT_ROW, _ADD_EVENT = insert(schema.steps), insert(schema.audit), insert(schema.events)
+_END_STEP = (
+    update(schema.steps)
+    .where(schema.steps.c.id == bindparam("step_id"))
+    .values(result=bindparam("came_of_it"), ended_at=bindparam("now"))
+)
 
 
 class Journal:
@@ -33,14 +38,13 @@ class Journal:
     ) -> int:
         """A step is about to run; its id."""
         values = {"escrow_id": escrow_id, "subject_id": subject_id, "name": name, "role": role, "slot": slot}
-        done = self._connection.execute(insert(schema.steps).values(**values, intended_at=now))
+        done = self._connection.execute(_ADD_STEP, {**values, "intended_at": now})
         assert done.inserted_primary_key is not None  # noqa: S101  every engine here returns it
         return int(done.inserted_primary_key[0])
 
     def end(self, step_id: int, result: str, now: float) -> None:
         """What came of a step: `OK`, or a sentence."""
-        values = {"result": result[:_LONGEST], "ended_at": now}
-        self._connection.execute(update(schema.steps).where(schema.steps.c.id == step_id).values(**values))
+        self._connection.execute(_END_STEP, {"step_id": step_id, "came_of_it": result[:_LONGEST], "now": now})
 
     def of(self, escrow_id: str) -> list[Mapping[str, Any]]:
         """An escrow's steps in order."""
