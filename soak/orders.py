@@ -16,7 +16,7 @@ from monero_escrow.core.money import format_xmr
 from monero_escrow.demo.api import ApiError, Escrow
 from monero_escrow.demo.people import Pocket
 from monero_escrow.monero.errors import NotEnoughMoneyError
-from soak.world import World
+from soak.world import Market
 
 CONFIRMATIONS: Final = 10
 _LOOK_EVERY_SECONDS: Final = 1.0
@@ -81,7 +81,7 @@ class Order:
 class OrderFlow:
     """Keeps `at_once` orders under way until it is told to take no more."""
 
-    def __init__(self, world: World, rng: random.Random, at_once: int) -> None:
+    def __init__(self, world: Market, rng: random.Random, at_once: int) -> None:
         self.orders: list[Order] = []
         self._world = world
         self._rng = rng
@@ -111,7 +111,7 @@ class OrderFlow:
 class _OrderLife:
     """One order on its way."""
 
-    def __init__(self, world: World, order: Order, rng: random.Random) -> None:
+    def __init__(self, world: Market, order: Order, rng: random.Random) -> None:
         self._world = world
         self._order = order
         self._rng = rng
@@ -174,12 +174,12 @@ class _OrderLife:
 
     async def _decide(self) -> None:
         order = self._order
-        if sum(order.kind.parts) < 100:
-            order.now = "waits for what came to count"
-            due = sum(order.paid.values())
-            await self._until(lambda now: now.counted_piconero == due and not now.pending_piconero, mining=True)
-        else:
-            order.now = "waits to be funded"
+        due = sum(order.paid.values())
+        short = sum(order.kind.parts) < 100
+        order.now = "waits for what came to count" if short else "waits to be funded"
+        # A surplus that is not seen yet would come back as late coins, in a payout of its own.
+        await self._until(lambda now: now.counted_piconero == due and not now.pending_piconero, mining=True)
+        if not short:
             await self._until(lambda now: now.state == "funded", mining=True)
         order.now = "is decided"
         match order.kind.decision:

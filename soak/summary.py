@@ -31,6 +31,15 @@ def show(
     print("\ncalls spoilt between the service and")
     for (kind, word), count in sorted(storm.spoilt.items()):
         print(f"  {kind}: {count} {word}")
+    show_orders(orders, findings, settled_seconds)
+    print(
+        f"\nlost {len(findings.lost)}, doubled {len(findings.doubled)}, other differences {len(findings.differences)}; "
+        f"{storm.strikes} kills and {storm.spoilt.total()} spoilt calls in {took_seconds:.0f} s; seed {seed}"
+    )
+
+
+def show_orders(orders: Sequence[Order], findings: Findings, settled_seconds: float | None) -> None:
+    """What became of the orders, and a line for everything that differs."""
     print("\norders")
     ended = Counter((order.kind.name, order.finished) for order in orders)
     for (name, finished), count in sorted(ended.items()):
@@ -46,7 +55,3 @@ def show(
         print(f"  everything settled {settled_seconds:.0f} s after the last fault")
     for sentence in (*findings.lost, *findings.doubled, *findings.differences):
         print(f"  ! {sentence}")
-    print(
-        f"\nlost {len(findings.lost)}, doubled {len(findings.doubled)}, other differences {len(findings.differences)}; "
-        f"{storm.strikes} kills and {storm.spoilt.total()} spoilt calls in {took_seconds:.0f} s; seed {seed}"
-    )

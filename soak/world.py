@@ -37,20 +37,26 @@ _SETTINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """Everything an order needs, and what the books are read from at the end."""
+class Market:
+    """Everything an order needs, and what the books are read from at the end, whatever the service runs on."""
 
     chain: PrivateChain
     miner: Miner
     buyer: Purse
     vendor: Purse
     market: Purse
-    service: ChildProcess
-    supervisor: Supervisor
-    key_file: Path
     shop: EscrowApi
     arbiter: EscrowApi
     operator: EscrowApi
+
+
+@dataclass(frozen=True, slots=True)
+class World(Market):
+    """One service on a database of its own."""
+
+    service: ChildProcess
+    supervisor: Supervisor
+    key_file: Path
 
 
 @asynccontextmanager
@@ -115,7 +121,7 @@ async def running_world(
         mined = miner.first_coins(buyer.owner.address, lambda _mined, _all: None)
         (keys, service), _ = await asyncio.gather(serving(), mined)
         storm.over(service, chain.monerod, daemon_proxy, slots, folder / "data" / "fleet" if managed else None)
-        shop, arbiter, operator = [await stack.enter_async_context(api) for api in _callers(service.url, keys)]
+        shop, arbiter, operator = [await stack.enter_async_context(api) for api in callers([service.url], keys)]
         yield World(
             chain=chain,
             miner=miner,
@@ -145,8 +151,9 @@ def _own_fleet(programs: MoneroPrograms, most_trios: int) -> dict[str, str]:
     }
 
 
-def _callers(url: str, keys: ApiKeys) -> list[EscrowApi]:
+def callers(urls: Sequence[str], keys: ApiKeys) -> list[EscrowApi]:
+    """Shop, arbiter and operator, who ask whichever of these answers."""
     return [
-        EscrowApi(url, key, silence_limit_seconds=_SILENCE_LIMIT_SECONDS)
+        EscrowApi(urls, key, silence_limit_seconds=_SILENCE_LIMIT_SECONDS)
         for key in (keys.shop, keys.arbiter, keys.operator)
     ]

@@ -7,6 +7,7 @@ everything that scripts/get-monero fetched is used, or an installed Monero. None
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from monero_escrow.monero.programs import (
     programs_in,
 )
 from monero_escrow.monero.versions import LEAST_SUPPORTED
+from shared_postgres import SharedPostgres
 
 # Where a run decides whether a change may land, the same examples are tried every time; elsewhere new ones are.
 settings.register_profile("ci", derandomize=True)
@@ -78,3 +80,24 @@ def programs(request: pytest.FixtureRequest) -> MoneroPrograms:
         pytest.fail(ProgramsMissingError.what_to_do)
     programs: MoneroPrograms = request.param
     return programs
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[SharedPostgres]:
+    """A PostgreSQL server of this run's own (of this worker's, with several), started when a test first asks for it."""
+    with SharedPostgres() as server:
+        yield server
+
+
+@pytest.fixture
+def empty_database(postgres: SharedPostgres) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    with postgres.database(migrated=False) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: SharedPostgres) -> Iterator[str]:
+    """The URL of a database with this version's tables; it is nobody's yet: of no network, under no key."""
+    with postgres.database(migrated=True) as url:
+        yield url

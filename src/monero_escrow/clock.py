@@ -30,7 +30,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)  # it goes on while the machine sleeps, and so do others' leases
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from monero_escrow.clock import Clock
@@ -14,33 +15,56 @@ from monero_escrow.core.errors import InvariantError
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.replaced_server import treat_as_restored_if_replaced
-from monero_escrow.nodes.bell import Bell
+from monero_escrow.nodes.bell import Bell, PostgresqlBell
 from monero_escrow.nodes.claims import SharedClaims
 from monero_escrow.nodes.node import Node
-from monero_escrow.store.opening import PostgresqlStore
 from monero_escrow.store.postgresql import ServerReplacedError
+from monero_escrow.store.store import Store
 from monero_escrow.store.trio_table import Maker
 
 _LOOK_SECONDS = 1.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+class History(Protocol):
+    """Which server is behind a store: `known` when it was opened, and whether it was `replaced` since."""
+
+    known: str
+    replaced: bool
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store on a server that other services work on as well."""
+
+    @property
+    def history(self) -> History:
+        """Of the server."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """This service among the nodes of its database."""
 
-    store: PostgresqlStore
+    store: SharedStore
     node: Node
     bell: Bell
 
     def conductor(self, ctx: Context) -> Conductor:
         """One that works only on what this node has claimed."""
         claims = SharedClaims(ctx.store, ctx.clock, self.node)
-        ctx = replace(ctx, maker=lambda: Maker(self.node.id, self.node.name))
+        node = self.node
+        ctx = replace(ctx, maker=lambda: Maker(node.id, node.name), takes_up=lambda: not node.draining)
         conductor = Conductor(ctx, claims, self.bell.ring)
         self.node.slots = lambda: ctx.pool.stats().total
         self.node.on_lapse = conductor.stop_all
+        if ctx.fleet is not None:
+            ctx.fleet.claim_urls = self._use
         return conductor
+
+    async def _use(self, urls: Collection[str]) -> None:
+        await self.node.use(places_of(urls))
 
     def jobs(self, conductor: Conductor) -> list[Coroutine[object, object, None]]:
         """What runs beside the work: each until cancelled."""
@@ -53,23 +77,28 @@ class Member:
 
 
 @asynccontextmanager
-async def joined_node(settings: Settings, store: PostgresqlStore, clock: Clock) -> AsyncIterator[Member]:
+async def joined_node(settings: Settings, store: SharedStore, clock: Clock) -> AsyncIterator[Member]:
     """This service as a node, until the block ends. Raises NodeNameTakenError, SlotTakenError."""
-    if settings.database_url is None:
-        raise InvariantError("A node shares a server.")
-    url = settings.database_url.get_secret_value()
-    node = Node(store, clock, settings.node_name, settings.node_lease_seconds, places_of(settings))
+    places = places_of(settings.monero_rpc_urls)
+    node = Node(store, clock, settings.node_name, settings.node_lease_seconds, places)
     await node.join()
     try:
         await treat_as_restored_if_replaced(store, store.history.known, node.clock.now())
-        yield Member(store, node, Bell(store, url, clock, node.name))
+        yield Member(store, node, bell_of(settings, store, clock))
     finally:
         await node.leave()
 
 
-def places_of(settings: Settings) -> dict[str, str]:
+def bell_of(settings: Settings, store: Store, clock: Clock) -> Bell:
+    """How this node and the others of its server wake one another."""
+    if settings.database_url is None:
+        raise InvariantError("A node shares a server.")
+    return PostgresqlBell(store, settings.database_url.get_secret_value(), clock, settings.node_name)
+
+
+def places_of(urls: Collection[str]) -> dict[str, str]:
     """Where each configured process listens, and its URL."""
-    return {_place(url): url for url in settings.monero_rpc_urls}
+    return {_place(url): url for url in urls}
 
 
 def _place(url: str) -> str:

@@ -34,11 +34,11 @@ from monero_escrow.fleet.fleet import Fleet, require_slots
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.reload import starts_or_ends
 from monero_escrow.fleet.slot import Slot
-from monero_escrow.membership import Member, joined_node
+from monero_escrow.membership import Member, SharedStore, joined_node
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
-from monero_escrow.store.opening import PostgresqlStore, open_postgresql, open_sqlcipher
+from monero_escrow.store.opening import open_postgresql, open_sqlcipher
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.web.app import create_app
@@ -117,7 +117,7 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
         try:
             async with AsyncExitStack() as stack:
                 member = None
-                if isinstance(store, PostgresqlStore):
+                if isinstance(store, SharedStore):
                     member = await stack.enter_async_context(joined_node(settings, store, clock))
                     clock = member.node.clock
                 yield await stack.enter_async_context(_working(settings, store, clock, member))
@@ -167,7 +167,7 @@ async def _at_work(*jobs: Coroutine[object, object, None]) -> AsyncIterator[None
                 for task in running:
                     task.cancel()
     except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
+        if len(group.exceptions) > 1 and not all(isinstance(error, EscrowError) for error in group.exceptions):
             raise
         raise group.exceptions[0] from None
 

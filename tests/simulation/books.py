@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.payout_states import UNDER_WAY, PayoutState
@@ -13,7 +13,7 @@ from monero_escrow.monero.fake.keys import read_address
 from monero_escrow.store.records import PayoutRecord
 from monero_escrow.store.transaction import Transaction
 from simulation.people import SHOP, Trade
-from simulation.world import World
+from simulation.surroundings import Surroundings
 
 _WAITS_FOR_A_PARTY = CLOSED_STATES | {State.AWAITING_DEPOSIT, State.FUNDED, State.DISPUTED, State.SHORT}
 
@@ -42,7 +42,9 @@ def unfinished(view: EscrowView) -> str | None:
 class Books:
     """The whole chain once over: what came to each address, and what spends each output."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings, forgotten: Collection[str] = ()) -> None:
+        """`forgotten` are txids that a database knew of and has lost: what they paid, a person finds out."""
+        self._forgotten = forgotten
         self._network = world.monero.chain.network
         self._payments = world.payments
         self.came: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -76,6 +78,9 @@ class Books:
                 if payout.state is PayoutState.SETTLED:
                     receivers.update(planned_payments(payout))
         for trade in trades:
+            view_of_it = by_id.get(trade.escrow_id or "")
+            if view_of_it is not None and any(map(self._is_forgotten, view_of_it.payouts)):
+                continue  # how much the network took as a fee stands in the records that were lost
             terms = trade.order.terms
             for address in filter(
                 None, (terms.buyer_refund_address, terms.vendor_payout_address, terms.commission_address)
@@ -131,10 +136,15 @@ class Books:
             wrong += [f"payout {payout.number}: {problem}" for problem in self._payout(payout)]
         return wrong
 
+    def _is_forgotten(self, payout: PayoutRecord) -> bool:
+        return any(spender.txid in self._forgotten for spender in self.spenders[payout.plan.anchor.public_key])
+
     def _payout(self, payout: PayoutRecord) -> list[str]:
         spenders = self.spenders[payout.plan.anchor.public_key]
         if len(spenders) > 1:
             return ["its anchor is spent twice"]
+        if self._is_forgotten(payout):
+            return [] if payout.state is PayoutState.WRITTEN_OFF else ["a transaction it does not know of paid it"]
         if payout.state is not PayoutState.SETTLED:
             return ["it was never settled, but its anchor is spent"] if spenders else []
         if not spenders:

@@ -18,13 +18,18 @@ class ServiceDiedError(BaseException):
 
 
 class Trouble(Enum):
-    """What the database does to one transaction. `BROKEN_AFTER`: it is durable, and its commit answers an error."""
+    """What the database does to one transaction. `BROKEN_AFTER`: it is durable, and its commit answers an error.
+
+    The last two are a server's: the connection breaks while it commits, and nobody can say whether it did.
+    """
 
     NONE = "none"
     BUSY = "database busy"
     FULL = "disk full"
     BROKEN_BEFORE = "I/O error before the commit was durable"
     BROKEN_AFTER = "I/O error after the commit was durable"
+    UNKNOWN_BEFORE = "did it commit? it did not"
+    UNKNOWN_AFTER = "did it commit? it did"
 
 
 class Fate:

@@ -20,8 +20,8 @@ from monero_escrow.store.transaction import Transaction
 from simulation import books
 from simulation.people import SHOP, Trade
 from simulation.reorganisations import Reorganisations
+from simulation.surroundings import Surroundings
 from simulation.weather import Weather
-from simulation.world import World
 
 _PAID_AT_ONCE = 8
 _STEP_SECONDS = 25
@@ -33,7 +33,7 @@ _ACTOR = "shop:acme:1"
 class Mill:
     """The people of one world, and its chain."""
 
-    def __init__(self, world: World, weather: Weather, trades: list[Trade], rng: Random) -> None:
+    def __init__(self, world: Surroundings, weather: Weather, trades: list[Trade], rng: Random) -> None:
         self.trades = trades
         self.asked: Counter[str] = Counter()
         self._world = world
@@ -137,7 +137,7 @@ class Mill:
 
     async def _operate(self) -> None:
         """Payouts that stopped for a person are taken up again, one way or the other."""
-        stopped = await self._world.request(lambda ctx: ctx.store.read(_held)) or ()
+        stopped = await self._world.request(lambda ctx: ctx.store.read(held_payouts)) or ()
         for escrow_id, number in stopped:
             take_up = self._rng.choice((held.to_resume, held.to_replace))
             self.asked["held payout taken up"] += 1
@@ -205,6 +205,7 @@ def _count(tx: Transaction, query: str, *values: object) -> int:
     return int(tx.connection.exec_driver_sql(query, values).scalar_one())
 
 
-def _held(tx: Transaction) -> list[tuple[str, int]]:
+def held_payouts(tx: Transaction) -> list[tuple[str, int]]:
+    """Escrow and number of each payout that waits for a person."""
     query = "SELECT escrow_id, number FROM payouts WHERE state = 'held' ORDER BY escrow_id, number"
     return [(row.escrow_id, row.number) for row in tx.connection.exec_driver_sql(query)]

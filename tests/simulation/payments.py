@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from monero_escrow.core.errors import EscrowError
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.surroundings import Surroundings
 
 
 class Payments:
     """Who paid what to whom."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings) -> None:
         self._world = world
         self._paid: dict[str, list[tuple[str, int]]] = {}
 

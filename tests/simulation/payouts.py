@@ -54,7 +54,7 @@ _SLOTS = 12
 _RUNS_LATE = 0.7
 
 
-_is_prime_order_point = lru_cache(maxsize=65_536)(is_prime_order_point)  # the same few keys, thousands of times
+cached_is_prime_order_point = lru_cache(maxsize=65_536)(is_prime_order_point)  # the same few keys, thousands of times
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def mill(seed: int, rounds: int, folder: Path, *, quarantine_seconds: float = 96
         with (
             repeatable(seed),
             log_for_problems() as log,
-            patch.object(address, "is_prime_order_point", _is_prime_order_point),
+            patch.object(address, "is_prime_order_point", cached_is_prime_order_point),
             asyncio.Runner(loop_factory=VirtualLoop) as runner,
         ):
             found = runner.run(_mill(seed, rounds, folder, quarantine_seconds))

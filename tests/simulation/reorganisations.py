@@ -15,7 +15,7 @@ from monero_escrow.monero.fake.keys import read_address
 from simulation.fate import Fate
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.surroundings import Surroundings
 
 _COUNTED_BLOCKS = 10
 _FINAL_BLOCKS = 30
@@ -24,7 +24,7 @@ _FINAL_BLOCKS = 30
 class Reorganisations:
     """Replaces blocks of one world's chain, and counts into its fate what struck."""
 
-    def __init__(self, world: World, fate: Fate, rng: Random) -> None:
+    def __init__(self, world: Surroundings, fate: Fate, rng: Random) -> None:
         self._world = world
         self._chain = world.monero.chain
         self._struck = fate.struck

@@ -22,6 +22,7 @@ from simulation.fate import ServiceDiedError
 from simulation.people import People, Trade, new_trade
 from simulation.planted import found_secrets
 from simulation.storms import Storms
+from simulation.surroundings import Surroundings
 from simulation.virtual_time import VirtualLoop
 from simulation.weather import Climate, Weather
 from simulation.world import SWEEP_SECONDS, World, repeatable
@@ -94,7 +95,7 @@ async def _simulate(
         return _outcome(seed, world, trades, found, [*wrong, *world.watch.problems], log)
 
 
-def keep_stray_error(world: World, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def keep_stray_error(world: Surroundings, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A task ended by an error that nobody asked for: a fault, unless the service was killed in it."""
     error = context.get("exception")
     if not isinstance(error, ServiceDiedError):

@@ -22,8 +22,9 @@ from monero_escrow.store.group_commit import GroupCommit
 from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import Sealer, derive_key
 from monero_escrow.store.sqlcipher import begin, sqlcipher_engine
-from monero_escrow.store.store import DatabaseBusyError, SqlStore
+from monero_escrow.store.store import CommitUnknownError, DatabaseBusyError, SqlStore
 from monero_escrow.store.transaction import Transaction
+from run_twice import run_twice
 from simulation.fate import Fate, ServiceDiedError, Trouble
 
 T = TypeVar("T")
@@ -39,13 +40,19 @@ class Witness(Protocol):
 
 
 class InlineStore(SqlStore):
-    """The service can die before and after each commit; `witness` sees what each made durable."""
+    """The service can die before and after each commit; `witness` sees what each made durable.
 
-    def __init__(self, engine: Engine, sealer: Sealer, fate: Fate, witness: Witness | None = None) -> None:
+    With `twice` each piece of work is run once for nothing before it is run for good: a server may ask for that too.
+    """
+
+    def __init__(
+        self, engine: Engine, sealer: Sealer, fate: Fate, witness: Witness | None = None, *, twice: bool = False
+    ) -> None:
         begins = partial(begin, engine)
         super().__init__(engine, sealer, begins, GroupCommit(begins, sealer))
         self._fate = fate
         self._witness = witness
+        self._twice = twice
         self._step_names: dict[int, str] = {}
         self._commit = partial(type(engine.dialect).do_commit, engine.dialect)
         self._breaks = Trouble.NONE
@@ -75,9 +82,10 @@ class InlineStore(SqlStore):
         trouble = self._fate.of_transaction(writes=True)
         try:
             with self._suffering(trouble):
-                result = self.write_now(_on_full_disk(work) if trouble is Trouble.FULL else work)
-        except DatabaseBusyError:
-            if trouble is Trouble.BROKEN_AFTER:
+                done = run_twice(work, self._sealer) if self._twice else work
+                result = self.write_now(_on_full_disk(done) if trouble is Trouble.FULL else done)
+        except (DatabaseBusyError, CommitUnknownError):
+            if trouble in (Trouble.BROKEN_AFTER, Trouble.UNKNOWN_AFTER):
                 self._look()
             raise
         if name.startswith(("journal.step", "signers.step")) and isinstance(result, int):
@@ -93,7 +101,7 @@ class InlineStore(SqlStore):
 
     @contextmanager
     def _suffering(self, trouble: Trouble) -> Iterator[None]:
-        """Raises DatabaseBusyError, and counts a trouble that really struck."""
+        """Raises DatabaseBusyError or CommitUnknownError, and counts a trouble that really struck."""
         if trouble is Trouble.BUSY:
             self._fate.struck[trouble.value] += 1
             raise DatabaseBusyError("The database did not take the transaction: database is locked.")
@@ -103,15 +111,17 @@ class InlineStore(SqlStore):
         except DatabaseBusyError:
             if trouble is not Trouble.NONE:
                 self._fate.struck[trouble.value] += 1
+            if trouble in (Trouble.UNKNOWN_BEFORE, Trouble.UNKNOWN_AFTER):
+                raise CommitUnknownError("The connection to the database broke in the middle of a commit.") from None
             raise
         finally:
             self._breaks = Trouble.NONE
 
     def _do_commit(self, connection: Any) -> None:
-        if self._breaks is Trouble.BROKEN_BEFORE:
+        if self._breaks in (Trouble.BROKEN_BEFORE, Trouble.UNKNOWN_BEFORE):
             raise sqlcipher.OperationalError("disk I/O error")
         self._commit(connection)
-        if self._breaks is Trouble.BROKEN_AFTER:
+        if self._breaks in (Trouble.BROKEN_AFTER, Trouble.UNKNOWN_AFTER):
             raise sqlcipher.OperationalError("disk I/O error")
 
     def _name_of(self, work: Callable[..., object]) -> str:
@@ -141,7 +151,7 @@ def _on_full_disk(work: Callable[[Transaction], T]) -> Callable[[Transaction], T
 
 
 @lru_cache(maxsize=1)
-def _empty_database(network: str, key: bytes) -> bytes:
+def empty_database(network: str, key: bytes) -> bytes:
     """A database that was just made and migrated: making one costs more than a whole short run."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "empty.db"
@@ -149,7 +159,7 @@ def _empty_database(network: str, key: bytes) -> bytes:
         return path.read_bytes()
 
 
-_engines: dict[Path, Engine] = {}
+engines: dict[Path, Engine] = {}
 
 
 def open_quickly(path: Path, key: bytes, network: str, fate: Fate, witness: Witness | None) -> InlineStore:
@@ -159,10 +169,10 @@ def open_quickly(path: Path, key: bytes, network: str, fate: Fate, witness: Witn
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_empty_database(network, key))
-    if path not in _engines:
-        _engines[path] = sqlcipher_engine(path, derive_key(key, "database"))
-    return InlineStore(_engines[path], Sealer(derive_key(key, "sealing")), fate, witness)
+        path.write_bytes(empty_database(network, key))
+    if path not in engines:
+        engines[path] = sqlcipher_engine(path, derive_key(key, "database"))
+    return InlineStore(engines[path], Sealer(derive_key(key, "sealing")), fate, witness)
 
 
 def quick_folder(otherwise: Path) -> Path:
@@ -172,7 +182,7 @@ def quick_folder(otherwise: Path) -> Path:
 
 def forget(folder: Path) -> None:
     """Remove a run's folder, and let go of the files in it."""
-    for path, engine in _engines.items():
+    for path, engine in engines.items():
         if path.is_relative_to(folder):
             engine.dispose()
     shutil.rmtree(folder, ignore_errors=True)

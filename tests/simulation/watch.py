@@ -38,7 +38,7 @@ class Watch:
         self.looks: Counter[str] = Counter()
         self.acknowledged: set[str] = set()
         """Escrows a shop was told of."""
-        self.pool: SlotPool | None = None
+        self._pools: dict[str, SlotPool] = {}
         self._chain = fake_chain
         self._every_commits = every_commits
         self._commits = 0
@@ -52,14 +52,18 @@ class Watch:
         self._ours: set[str] = set()
         self._escrow_of_file: dict[str, str | None] = {}
         self._owners: dict[str, str] = {}
-        self._fences: dict[str, int] = {}
+        self._fences: dict[tuple[str, str], int] = {}
         self._take = fake_chain.take
         fake_chain.take = self._taken  # type: ignore[method-assign]
 
-    def service_starts(self, pool: SlotPool) -> None:
-        """Another service, which counts its fences anew."""
-        self.pool = pool
-        self._fences = {}
+    def service_starts(self, pool: SlotPool, name: str = "") -> None:
+        """Another service, which counts its fences anew; of several, the one of this name."""
+        self._pools[name] = pool
+        self._fences = {slot: fence for slot, fence in self._fences.items() if slot[0] != name}
+
+    def service_ends(self, name: str = "") -> None:
+        """It has no slots any more."""
+        self._pools.pop(name, None)
 
     # --- the database ---
 
@@ -176,21 +180,19 @@ class Watch:
 
     def look_at_slots(self) -> None:
         """Leased + free + sick = all, and no fence went back."""
-        pool = self.pool
-        if pool is None:
-            return
-        self.looks["slots"] += 1
-        try:
-            assert_books_balance(pool)
-        except AssertionError as error:
-            self._say(f"The pool's books: {error}")
-        for slot in pool.slots:
-            if slot.fence < self._fences.get(slot.name, 0):
-                self._say(f"A fence of {slot.name} went back.")
-            self._fences[slot.name] = slot.fence
+        for name, pool in self._pools.items():
+            self.looks["slots"] += 1
+            try:
+                assert_books_balance(pool)
+            except AssertionError as error:
+                self._say(f"The pool's books: {error}")
+            for slot in pool.slots:
+                if slot.fence < self._fences.get((name, slot.name), 0):
+                    self._say(f"A fence of {slot.name} went back.")
+                self._fences[name, slot.name] = slot.fence
 
     def _lease_of(self, url: str) -> Lease | None:
-        leases = self.pool.leases if self.pool is not None else ()
+        leases = [lease for pool in self._pools.values() for lease in pool.leases]
         return next((lease for lease in leases for slot in lease.slots.values() if slot.rpc.url == url), None)
 
     # --- calls ---

@@ -36,7 +36,7 @@ KINDS = (
     "counted deposit out of the chain and back",
     "counted deposit out of the chain for good",
     "payout forgotten by the network",
-    *(trouble.value for trouble in Trouble if trouble is not Trouble.NONE),
+    *(trouble.value for trouble in (Trouble.BUSY, Trouble.FULL, Trouble.BROKEN_BEFORE, Trouble.BROKEN_AFTER)),
     "clock ahead",
     "clock behind",
     "service hung, and went on",

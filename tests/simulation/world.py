@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from unittest.mock import patch
 
 from monero_escrow import service
 from monero_escrow.config import Settings, load_settings
-from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES, role_of_slot
 from monero_escrow.escrows import scan_chain
@@ -26,19 +25,15 @@ from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.fake.files import FakeDisk
-from monero_escrow.monero.fake.private_chain import FakePrivateChain
-from monero_escrow.monero.versions import MoneroVersion
 from monero_escrow.store.opening import open_sqlcipher
-from simulation.fate import Fate, ServiceClock, ServiceDiedError
-from simulation.payments import Payments
-from simulation.processes import SimulatedProcess, WatchfulLedger
+from simulation.fate import Fate, ServiceClock
+from simulation.processes import SimulatedProcess
 from simulation.storage import InlineStore, open_quickly
+from simulation.surroundings import NETWORK, Surroundings, inline
 from simulation.watch import Watch
 
 T = TypeVar("T")
 
-_VERSION = MoneroVersion.parse("0.18.5.3")
-_NETWORK = Network.STAGENET
 SWEEP_SECONDS = 3_600
 """Often enough that a run sees every escrow swept before it ends."""
 
@@ -46,11 +41,11 @@ _ONE_KEY = bytes(range(32))
 _FIRST_PORT = 41_000
 
 
-class World:
+class World(Surroundings):
     """One run's world. Use `async with`; the service is a task of its own.
 
     `quick` opens the database without migrations, and lets the service start anew at once; with `shared_disks` all
-    processes of a class have one wallet folder.
+    processes of a class have one wallet folder; `twice` is the store's.
     """
 
     def __init__(
@@ -64,29 +59,24 @@ class World:
         shared_disks: bool = False,
         amid_work: float = 0.0,
         look_every_commits: int = 1,
+        twice: bool = False,
         **settings: object,
     ) -> None:
-        self.rng = Random(f"world {seed}")
+        self.fate = make_fate(self)
+        self.clock: ServiceClock = ServiceClock(self.fate)
+        super().__init__(
+            seed,
+            lambda monero: Watch(monero.chain, every_commits=look_every_commits),
+            daemon_faults=self.fate,
+        )
         self._keys = Random(f"keys {seed}")
         self._quick = quick
-        self.ledger = WatchfulLedger()
-        self.fate = make_fate(self)
-        self.clock = ServiceClock(self.fate)
-        self.monero = FakePrivateChain(
-            Random(f"chain {seed}"),
-            _VERSION,
-            network=_NETWORK,
-            ledger=self.ledger,
-            faults=self.fate,
-            now=super(ServiceClock, self.clock).now,
-        )
-        self.watch = Watch(self.monero.chain, every_commits=look_every_commits)
-        self.payments = Payments(self)
+        self._twice = twice
         self._places: dict[str, str] = {}
         self._disks = {role: FakeDisk() for role in ROLES} if shared_disks else {}
         self.processes = [self._process(seed, number, amid_work) for number in range(slots)]
         self.settings: Settings = load_settings(
-            monero_network=_NETWORK.value,
+            monero_network=NETWORK.value,
             monero_rpc_urls=",".join(process.url for process in self.processes),
             monero_daemon_url=self.monero.daemon.url,
             db_encryption_key=(_ONE_KEY if quick else Random(seed).randbytes(32)).hex(),
@@ -98,12 +88,7 @@ class World:
         self.conductor: Conductor | None = None
         self.starts = 0
         self.started = 0.0
-        self.broken: list[str] = []
-        """What must never happen and was seen on the way."""
-        self.said: list[str] = []
-        """What callers were told went wrong."""
         self._requests: set[asyncio.Task[Any]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
 
     def _process(self, seed: int | str, number: int, amid_work: float) -> SimulatedProcess:
         process = SimulatedProcess(
@@ -112,7 +97,7 @@ class World:
             self.ledger,
             self.fate,
             Random(f"process {seed}/{number}"),
-            network=_NETWORK,
+            network=NETWORK,
             disk=self._disks[role_of_slot(number)] if self._disks else None,
             amid_work=amid_work,
         )
@@ -124,52 +109,12 @@ class World:
         """Whom a call goes to: "buyer", "vendor", "arbiter" or "daemon"."""
         return self._places.get(url, "daemon")
 
-    async def __aenter__(self) -> World:
-        await self.monero.mine_until_spendable()
+    def begin(self) -> None:
         self.started = self.clock.now()
         self.also(self._run_service())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
-                raise ended
-
-    def also(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this beside the service, until the world ends."""
-        self._tasks.append(asyncio.create_task(work))
-
-    def check_tasks(self) -> None:
-        """Raise what ended one of the world's own tasks."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
-
-    # --- what a caller of the service sees ---
 
     async def request(self, work: Callable[[Context], Awaitable[T]]) -> T | None:
-        """A request to the service: its answer, or None if it refused, was down, or died before it answered."""
-        conductor = self.conductor
-        if conductor is None:
-            return None
-
-        async def run() -> T:
-            return await work(conductor.ctx)
-
-        task = asyncio.create_task(run())
-        self._requests.add(task)
-        await asyncio.wait([task])
-        self._requests.discard(task)
-        if task.cancelled():
-            return None
-        error = task.exception()
-        if isinstance(error, EscrowError):
-            self.said += [str(error), error.public_message, error.what_to_do]
-        if isinstance(error, EscrowError | ServiceDiedError):
-            return None
-        return task.result()
+        return None if self.conductor is None else await self._ask(self.conductor, work, self._requests)
 
     # --- the service ---
 
@@ -186,7 +131,7 @@ class World:
                 ended_by_itself = running.done() and not self.fate.crash_wanted.is_set()
             finally:
                 self.conductor = None
-                self.watch.pool = None
+                self.watch.service_ends()
                 for task in (running, *self._requests):
                     task.cancel()
                 ends = await asyncio.gather(running, *self._requests, return_exceptions=True)
@@ -205,9 +150,9 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(patch.object(service, "open_store", self._open_store))
             stack.enter_context(patch.object(service, "slots_of", slots_of))
-            stack.enter_context(patch.object(scan_chain, "in_thread", _in_place))
+            stack.enter_context(patch.object(scan_chain, "in_thread", inline))
             stack.enter_context(patch.object(service, "DaemonClient", lambda _url, **_: self.monero.daemon))
-            stack.enter_context(patch.object(asyncio, "to_thread", _inline))
+            stack.enter_context(patch.object(asyncio, "to_thread", inline))
             stack.enter_context(patch.object(service, "Context", partial(Context, entropy=self._keys.randbytes)))
             async with service.running_service(self.settings, self.clock) as conductor:
                 self.conductor = conductor
@@ -223,17 +168,7 @@ class World:
         if self._quick:
             return open_quickly(path, key, network, self.fate, self.watch)
         opened = open_sqlcipher(path, key, network)
-        return InlineStore(opened._engine, opened._sealer, self.fate, self.watch)
-
-
-async def _inline(work: Callable[..., T], *arguments: object) -> T:
-    """In virtual time nothing happens beside the loop."""
-    return work(*arguments)
-
-
-async def _in_place(work: Callable[..., T], *arguments: Any) -> T:
-    """Virtual time would run on while a thread works."""
-    return work(*arguments)
+        return InlineStore(opened._engine, opened._sealer, self.fate, self.watch, twice=self._twice)
 
 
 @contextmanager

@@ -13,8 +13,10 @@ from monero_escrow.config import load_settings
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon
-from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.opening import open_postgresql, open_sqlcipher
 from monero_escrow.store.store import SqlStore
+from run_twice import TwiceStore
+from unit.engines import POSTGRESQL, SQLCIPHER, TWICE, OpenStore
 from unit.rows import MASTER_KEY, NETWORK
 from unit.scan_village import Village, a_village, grown
 from unit.scripted import ScriptedDaemon
@@ -42,12 +44,32 @@ async def pool_of(clock: VirtualClock) -> AsyncIterator[PoolOf]:
         await pool.aclose()
 
 
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    """A new database of the tests' network, at `tmp_path / "escrow.db"`."""
-    opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
-    yield opened
-    opened.close()
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """What is beneath the store: the file, unless the test runs on both (engines.py)."""
+    return str(getattr(request, "param", SQLCIPHER))
+
+
+@pytest.fixture
+def open_store(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> OpenStore:
+    """Opens the test's database, a new one of the tests' network, as often as it is asked to."""
+    url = request.getfixturevalue("database_url") if engine == POSTGRESQL else None
+
+    def open_it() -> SqlStore:
+        if url is not None:
+            opened: SqlStore = open_postgresql(url, MASTER_KEY, NETWORK)
+        else:
+            opened = open_sqlcipher(tmp_path / "escrow.db", MASTER_KEY, NETWORK)
+        request.addfinalizer(opened.close)
+        return TwiceStore(opened) if engine == TWICE else opened
+
+    return open_it
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> SqlStore:
+    """A new database of the tests' network; as a file, at `tmp_path / "escrow.db"`."""
+    return open_store()
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from monero_escrow.bench.figures import Findings
 from monero_escrow.bench.gauges import busy_seconds, cpu_seconds, most_resident_bytes, resident_bytes
 from monero_escrow.bench.latencies import Latencies, read_latencies, write_latencies
 from monero_escrow.bench.report import Form, read_report
-from monero_escrow.bench.rows.fake_thousand import own_seconds
 from monero_escrow.bench.run import BenchFailedError, Run
 from monero_escrow.bench.service_log import LoggedCall, covered_seconds, logged_calls
+from monero_escrow.bench.stand_ins import own_seconds
 
 _NO_PROCESS = 2**22 + 1
 

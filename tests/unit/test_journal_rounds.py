@@ -9,7 +9,10 @@ from monero_escrow.escrows.journal import Rounds, Step
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
+from unit.engines import on_both_engines
 from unit.rows import escrow
+
+pytestmark = on_both_engines
 
 ON = {Role.BUYER: "buyer@127.0.0.1:1"}
 

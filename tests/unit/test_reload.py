@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from monero_escrow.fleet.upkeep import Upkeep
 from monero_escrow.monero.fake.files import FakeDisk
 from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.versions import MoneroVersion
+from monero_escrow.store.node_table import SlotTakenError
 from unit.fake_fleet import START_SECONDS, FakeFleet
 from unit.slots import (
     BUYER,
@@ -129,6 +130,36 @@ async def test_a_new_process_that_cannot_be_used_joins_sick_and_is_named(yard: Y
     done = await yard.fleet.reload()
     assert list(done.sick) == [f"vendor@127.0.0.1:{_FIRST_PORT + 4}"]
     assert yard.pool.stats().free == 5
+
+
+async def test_the_other_nodes_are_told_of_a_process_before_it_joins_and_after_it_left(yard: Yard) -> None:
+    told: list[list[int]] = []
+
+    async def claim_urls(urls: Collection[str]) -> None:
+        told.append(sorted(int(place.rpartition(":")[2]) - _FIRST_PORT for place in urls))
+        assert not {3, 4, 5} & set(yard.there()) or len(told) > 1
+
+    yard.fleet.claim_urls = claim_urls
+    (holder,) = await holding(yard.pool, BUYER)
+    yard.listed = [3, 4, 5]
+    await yard.fleet.reload()
+    await settle()
+    assert told[0] == [0, 1, 2, 3, 4, 5]
+    assert told[-1] == [0, 3, 4, 5], "what drains is in use until it has left"
+    await holder.give_back()
+    await settle()
+    assert told[-1] == [3, 4, 5]
+
+
+async def test_a_process_of_another_node_is_refused_and_nothing_changes(yard: Yard) -> None:
+    async def claim_urls(_urls: Collection[str]) -> None:
+        raise SlotTakenError(f"{url(4)} serves the node b already.")
+
+    yard.fleet.claim_urls = claim_urls
+    yard.listed = [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ReloadRefusedError, match="serves the node b already"):
+        await yard.fleet.reload()
+    assert yard.there() == [0, 1, 2]
 
 
 async def test_removed_processes_drain_and_no_lease_is_broken(yard: Yard) -> None:

@@ -15,9 +15,12 @@ from monero_escrow.escrows.context import DaemonUnavailableError
 from monero_escrow.store import schema
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
+from unit.engines import also_run_twice
 from unit.rows import XMR, add_funded, decide, output, plan
 from unit.scan_village import Village, keys_of
 from unit.slots import VirtualClock
+
+pytestmark = also_run_twice
 
 DUST = 1_000_000_000
 

@@ -25,9 +25,12 @@ from monero_escrow.store.second_place import SecondFolder, second_place
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.store.trio_table import TrioTable
+from unit.engines import on_both_engines
 from unit.restoring import add_trio
 from unit.rows import MASTER_KEY, XMR, address
 from unit.test_backup_second_place import bring, names, take_away
+
+pytestmark = on_both_engines
 
 
 def order(name: str = "order-1") -> Order:
@@ -128,7 +131,7 @@ async def test_the_schema_itself_refuses_to_show_an_address_twice(
     monkeypatch.setattr(TrioTable, "claim", careless)
     await asked(ctx)
 
-    with pytest.raises(IntegrityError, match=r"escrows\.deposit_address"):
+    with pytest.raises(IntegrityError, match=r"escrows.deposit_address"):
         await asked(ctx, "order-2")
     assert await store.read(lambda tx: tx.escrows.of_order("shop", "order-2")) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from monero_escrow.store.records import TrioState
 from monero_escrow.store.store import SqlStore
 from unit.fake_service import Town, reached, settings_of
 from unit.restoring import add_trio
+from unit.slots import PoolOf, VirtualClock
 
 
 async def until_ready(conductor: Conductor, count: int) -> None:
@@ -123,3 +126,34 @@ async def test_failures_are_tried_again_less_and_less_often_and_the_reason_is_lo
             assert conductor.ctx.pool.stats().free == len(TRIO)
     assert [line["failures"] for line in waits()[:3]] == [1, 2, 3]
     assert "connection refused" in str(waits()[0]["reason"])
+
+
+async def test_a_node_that_drains_makes_none_until_it_works_again(
+    ctx: Context, clock: VirtualClock, pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, made, drains = 0, 0, True
+
+    def takes_up() -> bool:
+        nonlocal looks
+        looks += 1
+        return not drains
+
+    async def make_one(_ctx: Context) -> None:
+        nonlocal made
+        made += 1
+
+    async def until_true(so: Callable[[], bool]) -> None:
+        async def after_a_while() -> bool:
+            await clock.advance(1)
+            return so()
+
+        await until(after_a_while, limit_seconds=30)
+
+    monkeypatch.setattr("monero_escrow.escrows.stock.make_one", make_one)
+    settings = load_settings(stock_target=1, data_dir=ctx.settings.data_dir)
+    keeper = asyncio.create_task(StockKeeper(replace(ctx, settings=settings, pool=pool_of(3), takes_up=takes_up)).run())
+    await until_true(lambda: looks >= 3)
+    assert made == 0
+    drains = False
+    await until_true(lambda: made > 0)
+    keeper.cancel()

@@ -10,7 +10,10 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import PayoutState
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
+from unit.engines import on_both_engines
 from unit.rows import add_funded, address, decide, escrow, output, plan
+
+pytestmark = on_both_engines
 
 NOBODY: frozenset[str] = frozenset()
 

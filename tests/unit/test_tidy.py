@@ -21,9 +21,11 @@ from monero_escrow.fleet.local import wallets_folder
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.ports import WalletRpc
-from monero_escrow.store.schema import escrows, participants
+from monero_escrow.store.records import TrioState
+from monero_escrow.store.schema import escrows, participants, trios
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.store.trio_table import Maker
 from unit.fake_service import Town, settings_of
 from unit.restoring import add_trio
 from unit.rows import escrow
@@ -257,3 +259,24 @@ async def test_a_look_at_an_escrow_whose_files_were_removed_makes_them_again(tmp
     assert [output.amount_piconero for output in again] == [found.terms.amount_piconero]
     back = [keys.address for process in processes for keys in process.disk.keys_files.values()]
     assert back == [found.deposit_address], "one role looks, and its wallet is there again"
+
+
+async def test_of_several_nodes_each_judges_only_what_is_at_home_with_it(
+    tidy: Context, store: SqlStore, folders: dict[Role, Path]
+) -> None:
+    """The files of the others' wallets lie on their machines: not seen here, they would be taken for removed."""
+    for trio_id, home in (("mine", "a"), ("theirs", "b"), ("nobody", None)):
+        given_up = f"{trio_id} 2"
+        await add(store, folders, trio_id, home=home)
+        await add(store, folders, given_up, home=home)
+        await store.write(lambda tx, given_up=given_up, home=home: _give_up(tx, given_up, home))  # type: ignore[misc]
+    assert await tidy_up(replace(tidy, maker=lambda: Maker("run", "a"))) == 4
+    of_b = {filename(trio_id, role) for trio_id in ("theirs", "theirs 2") for role in ROLES}
+    assert {name for name in left(folders) if name in of_b} == of_b
+    assert await tidy_up(replace(tidy, maker=lambda: Maker("run", "b"))) == 2
+    assert left(folders) == []
+
+
+def _give_up(tx: Transaction, trio_id: str, home: str | None) -> None:
+    values = {"state": TrioState.ABANDONED, "finished_at": _LONG_AGO, "home": home}
+    tx.connection.execute(update(trios).where(trios.c.id == trio_id).values(**values))

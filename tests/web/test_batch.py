@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -180,7 +181,7 @@ async def test_a_database_that_fails_in_the_middle_leaves_a_batch_that_can_be_se
     async def failing(work: Any) -> Any:
         nonlocal writes
         writes += 1
-        if writes == 2:
+        if writes == 3:  # the key is reserved, and the first orders are recorded
             raise DatabaseBusyError("The database did not take the transaction: database is locked.")
         return await write(work)
 
@@ -192,3 +193,10 @@ async def test_a_database_that_fails_in_the_middle_leaves_a_batch_that_can_be_se
     answers = (await send(world, *orders, key="k")).json()["answers"]
     assert [one["status"] for one in answers] == [202] * 45
     assert sum((await escrows(world)).values()) == 45
+
+
+async def test_of_two_batches_at_once_under_one_key_the_refused_one_makes_nothing(world: World) -> None:
+    one, other = await asyncio.gather(send(world, order(1), key="k"), send(world, order(2), key="k"))
+
+    assert sorted((one.status_code, other.status_code)) == [200, 422]
+    assert sum((await escrows(world)).values()) == 1

@@ -38,6 +38,9 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
         "GET /admin/health",
         "GET /admin/fleet",
         "POST /admin/fleet/reload",
+        "GET /admin/nodes",
+        "POST /admin/nodes/{name}/drain",
+        "POST /admin/nodes/{name}/resume",
         "GET /livez",
         "GET /readyz",
     }

@@ -51,6 +51,8 @@ BENCHES: Final = (
     Bench("restart", "a restart with 1,000 open escrows", "2 minutes"),
     Bench("watching", "10,000 open escrows watched by view key", "3 minutes"),
     Bench("payout", "from the decision to the broadcast", "4 minutes"),
+    Bench("nodes", "set-ups an hour with 1, 2 and 4 nodes on one PostgreSQL (after `ten`)", "10 minutes"),
+    Bench("postgresql", "steps and lists with 100,000 escrows on PostgreSQL", "2 minutes"),
     Bench("memory", "what the service and a slot hold in memory", "3 minutes"),
 )
 

@@ -19,6 +19,7 @@ class Unit(StrEnum):
     BLOCKS = "blocks"
     COUNT = "count"
     BLOCKS_A_SECOND = "blocks a second"
+    TIMES = "times"
 
 
 class On(StrEnum):
@@ -142,6 +143,8 @@ def shown(value: float, unit: Unit) -> str:
             return f"{_digits(100 * value)}%"
         case Unit.COUNT:
             return _digits(value)
+        case Unit.TIMES:
+            return f"{_digits(value)} ×"
         case Unit.BLOCKS | Unit.BLOCKS_A_SECOND:
             return f"{_digits(value)} {unit}"
 

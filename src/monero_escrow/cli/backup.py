@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from monero_escrow.cli.database import in_database, when
 from monero_escrow.cli.options import Json
+from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import Settings, load_settings
-from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.errors import EscrowError, InvalidInputError
 from monero_escrow.escrows import drill as drills
 from monero_escrow.escrows import restore as restores
 from monero_escrow.escrows.context import short
@@ -32,8 +31,15 @@ from monero_escrow.store.backup import BackupFailedError, Contents, make_backup
 from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.transaction import Transaction
 
-_SILENT_SECONDS = 2.0
 _COMMAND_LINE = "command line"
+
+
+class ServerBacksUpError(EscrowError):
+    """The database is on a PostgreSQL server, which is backed up and restored by its own tools."""
+
+    code = "server_backs_up"
+    what_to_do = "Use PostgreSQL's own tools, a base backup with its log or pg_dump: docs/postgresql.md says how."
+
 
 Sample = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
@@ -46,11 +52,11 @@ def backup(file: Path | None = None, /, *, json_output: Json = False) -> None:
     file
         The new file, or a folder for one named after the time. Without it: a file in BACKUP_DIR.
     """
-    settings, now = load_settings(), time.time()
+    settings, now = _with_a_file("backup"), time.time()
     final = _place(settings, file, now)
     detail = {"file": final.name}
     in_database(lambda tx: tx.audit.add(_COMMAND_LINE, "backup_begun", now, detail=detail), writes=True)
-    with _ProgressBar() as bar:
+    with ProgressBar() as bar:
         key = derive_key(settings.master_key(), "database")
         contents = make_backup(settings.database_path, final, key, now, bar)
     if json_output:
@@ -60,6 +66,14 @@ def backup(file: Path | None = None, /, *, json_output: Json = False) -> None:
     print(_summary(contents))
     print("The key is not in it, and without DB_ENCRYPTION_KEY nobody can read it: keep both, in different places.")
     print("Copy the file to another machine. `monero-escrow restore FILE` brings it back; docs/backups.md says how.")
+
+
+def _with_a_file(command: str) -> Settings:
+    """The settings of a service whose database is a file. Raises ServerBacksUpError."""
+    settings = load_settings()
+    if settings.database_url is not None:
+        raise ServerBacksUpError(f"`{command}` is for the encrypted file; DATABASE_URL names a PostgreSQL database.")
+    return settings
 
 
 def _place(settings: Settings, file: Path | None, now: float) -> Path:
@@ -92,9 +106,9 @@ def restore(file: Path, /, *, json_output: Json = False) -> None:
     file
         What `monero-escrow backup` made.
     """
-    settings = load_settings()
+    settings = _with_a_file("restore")
     settings.master_key()  # before anything is made
-    with only_one(settings.data_dir), _ProgressBar() as bar:
+    with only_one(settings.data_dir), ProgressBar() as bar:
         restored = asyncio.run(restores.restore(settings, file, time.time(), bar))
     if json_output:
         counts = {"quarantined": restored.quarantined, "recovered": restored.recovered}
@@ -162,33 +176,3 @@ def _print_proofs(proofs: Sequence[drills.Proof], json_output: bool) -> None:
     console.print(table)
     same = sum(proof.trouble is None for proof in proofs)
     console.print(f"{same} of {len(proofs)} wallets came back from the database with the same address.")
-
-
-class _ProgressBar:
-    """Silent at first; a bar on standard error once the work takes longer. Use as `with`."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _ProgressBar:
-        return self
-
-    def __call__(self, what: str, done: float) -> None:
-        """Told what is being done, and how much of it is done (0 to 1)."""
-        if self._bar is None:
-            if time.monotonic() - self._begun < _SILENT_SECONDS:
-                return
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=1.0)
-        self._bar.update(self._tasks[what], completed=done)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()

@@ -11,6 +11,8 @@ from monero_escrow.cli.bench import bench
 from monero_escrow.cli.doctor import doctor
 from monero_escrow.cli.escrow import escrow_app
 from monero_escrow.cli.keys import keys_app
+from monero_escrow.cli.migrate_store import migrate_store
+from monero_escrow.cli.nodes import nodes_app
 from monero_escrow.cli.rescan import rescan
 from monero_escrow.cli.run import demo, serve
 
@@ -30,3 +32,5 @@ app.command(rescan)
 app.command(backup)
 app.command(restore)
 app.command(drill)
+app.command(nodes_app)
+app.command(migrate_store)

@@ -12,12 +12,13 @@ import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from monero_escrow.cli.doctor_database import database_findings
+from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.cli.options import Json
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError
@@ -30,29 +31,10 @@ from monero_escrow.fleet.memory import TRIO_BYTES, fleet_memory_bytes
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.programs import find_programs
-from monero_escrow.service import open_store, slots_of
-from monero_escrow.store.facts import waits_for_check
+from monero_escrow.service import slots_of
 from monero_escrow.store.second_place import trouble_with
 
 _MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
-
-
-class Level(StrEnum):
-    """How much a finding matters."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    what: str
-    message: str
-    what_to_do: str = ""
 
 
 def doctor(*, json_output: Json = False) -> int:
@@ -85,10 +67,10 @@ async def _all_findings() -> list[Finding]:
     try:
         settings = load_settings()
     except EscrowError as error:
-        return [_error("settings", error)]
+        return [Finding.of("settings", error)]
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
     findings.extend(_own_fleet(settings))
-    findings.append(await _database(settings))
+    findings.extend(await database_findings(settings))
     findings.extend(_second_place(settings))
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
@@ -105,14 +87,14 @@ def _own_fleet(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.OK, "programs", f"Monero {found.version} in {found.folder}")
     except EscrowError as error:
         if own:
-            yield _error("programs", error)
+            yield Finding.of("programs", error)
         else:
             message = f"{error.message} Fine if they run elsewhere."
             yield Finding(Level.WARNING, "programs", message, error.what_to_do)
     try:
         require_slots(settings)
     except EscrowError as error:
-        yield _error("fleet", error)
+        yield Finding.of("fleet", error)
         return
     if not own:
         return
@@ -134,33 +116,12 @@ def _not_writable(folder: Path) -> str | None:
     return f"the disk of {there} is full: {free >> 20} MiB are left" if free < LEAST_FREE_BYTES else None
 
 
-async def _database(settings: Settings) -> Finding:
-    try:
-        settings.master_key()
-        if not settings.database_path.exists():
-            return Finding(Level.OK, "database", f"will be made in {settings.data_dir}")
-        store = open_store(settings, migrates=False)
-        try:
-            counts = await store.read(lambda tx: tx.escrows.counts())
-            waits = await store.read(lambda tx: waits_for_check(tx.connection))
-        finally:
-            store.close()
-    except EscrowError as error:
-        return _error("database", error)
-    if waits:
-        hint = "Start the service with a daemon that is synchronised: it asks once, and then goes on."
-        return Finding(
-            Level.WARNING, "database", "restored from a backup; signs nothing before the chain is asked", hint
-        )
-    return Finding(Level.OK, "database", f"opens; {sum(counts.values())} escrows")
-
-
 def _second_place(settings: Settings) -> list[Finding]:
     name = "BACKUP_URL"
     try:
         require_second_place(settings.monero_network, configured=settings.backup_url is not None)
     except EscrowError as error:
-        return [_error(name, error)]
+        return [Finding.of(name, error)]
     if settings.backup_url is None:
         return []
     trouble = trouble_with(settings)
@@ -182,7 +143,7 @@ async def _slot(slot: Slot, settings: Settings) -> Finding:
     try:
         found = await examine(slot, settings.monero_network)
     except EscrowError as error:
-        return _error(slot.name, error)
+        return Finding.of(slot.name, error)
     finally:
         await slot.rpc.aclose()
     version = f"Monero {found.probed.at_least} or newer"
@@ -201,7 +162,7 @@ async def _daemon(settings: Settings) -> list[Finding]:
         info = await daemon.get_info()
         tip = await daemon.get_last_block_header()
     except EscrowError as error:
-        return [_error(name, error)]
+        return [Finding.of(name, error)]
     finally:
         await daemon.aclose()
     if info.network is not settings.monero_network:
@@ -240,7 +201,3 @@ def _wallet_dir(settings: Settings) -> list[Finding]:
     if folder.stat().st_mode & 0o077:
         return [Finding(Level.WARNING, "WALLET_DIR", f"{folder} may be read by others", f"chmod 700 {folder}")]
     return [Finding(Level.OK, "WALLET_DIR", str(folder))]
-
-
-def _error(what: str, error: EscrowError) -> Finding:
-    return Finding(Level.ERROR, what, error.message, error.what_to_do)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
-import time
 from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import goes_on, in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
@@ -103,9 +102,9 @@ def resume_payout(escrow_id: str, number: int, /, *, replace: bool = False) -> N
     replace
         Sign another transaction instead of going on with the one that was signed before.
     """
-    take_up = to_replace if replace else to_resume
-    in_database(take_up(escrow_id, number, f"operator:{getpass.getuser()}", time.time()), writes=True)
-    print(f"Payout {number} is taken up again; the running service goes on with it within half a minute.")
+    take_up, actor = to_replace if replace else to_resume, f"operator:{getpass.getuser()}"
+    in_database(lambda tx: take_up(escrow_id, number, actor, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
+    print(f"Payout {number} is taken up again; {goes_on()}")
 
 
 def _as_json(view: EscrowView) -> dict[str, object]:

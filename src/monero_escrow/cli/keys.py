@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -56,10 +55,10 @@ def create(
         raise InvalidInputError(
             "--days must be more than 0.", what_to_do="Leave it out for a key that does not expire."
         )
-    now = time.time()
-    expires_at = None if days is None else now + days * _DAY_SECONDS
 
     def make(tx: Transaction) -> tuple[ApiKeyRecord, str]:
+        now = tx.nodes.now()
+        expires_at = None if days is None else now + days * _DAY_SECONDS
         record, key = tx.keys.create(scope, shop, name or shop or scope.value, now, expires_at)
         tx.audit.add(
             "command line", "key_created", now, detail={"key_id": record.id, "scope": scope.value, "shop": shop}
@@ -110,9 +109,9 @@ def list_keys(*, json_output: Json = False) -> None:
 @keys_app.command
 def revoke(key_id: str, /) -> None:
     """Make a key worthless, at once."""
-    now = time.time()
 
     def end(tx: Transaction) -> None:
+        now = tx.nodes.now()
         tx.keys.revoke(key_id, now)
         tx.audit.add("command line", "key_revoked", now, detail={"key_id": key_id})
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import getpass
-import time
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from monero_escrow.cli.database import in_database
+from monero_escrow.cli.database import goes_on, in_database
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.escrows.rescan import to_rescan, to_rescan_all
+from monero_escrow.nodes.bell import ANY_ESCROW
 
 Height = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=500_000_000))]
 
@@ -40,10 +40,12 @@ def rescan(
         raise InvalidInputError(
             "Name one escrow, or say --all.", what_to_do="`monero-escrow escrow list` shows the newest ones."
         )
-    actor, now = f"operator:{getpass.getuser()}", time.time()
+    actor = f"operator:{getpass.getuser()}"
     if escrow_id is None:
-        count = in_database(to_rescan_all(from_height, actor, now), writes=True)
-        print(f"{count} escrows are looked at again; the running service begins within half a minute.")
+        count = in_database(
+            lambda tx: to_rescan_all(from_height, actor, tx.nodes.now())(tx), writes=True, wakes=ANY_ESCROW
+        )
+        print(f"{count} escrows are looked at again; {goes_on()}")
         return
-    in_database(to_rescan(escrow_id, from_height, actor, now), writes=True)
-    print("It is looked at again; the running service begins within half a minute.")
+    in_database(lambda tx: to_rescan(escrow_id, from_height, actor, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
+    print(f"It is looked at again; {goes_on()}")

@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from monero_escrow.config import load_settings
 from monero_escrow.service import serve as run_service
@@ -19,7 +20,11 @@ def serve() -> None:
     asyncio.run(run_service(settings))
 
 
-def demo(*, keep: Annotated[bool, Parameter(negative="")] = False, nodes: int = 1) -> int:
+def demo(
+    *,
+    keep: Annotated[bool, Parameter(negative="")] = False,
+    nodes: Annotated[int, Parameter(validator=Number(gte=1, lte=5))] = 1,
+) -> int:
     """Take three orders through on a private chain: released, refunded, and disputed and ruled.
 
     Parameters

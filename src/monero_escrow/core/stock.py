@@ -13,14 +13,17 @@ from monero_escrow.core.growth import ClassLoad
 from monero_escrow.core.roles import Role
 
 
-def trios_to_begin(target: int, *, ready: int, making: int, idle: int, loads: Mapping[Role, ClassLoad]) -> int:
-    """How many more trios to begin now, with `ready` in stock and `making` under way of `target` that are wanted.
+def trios_to_begin(
+    target: int, *, ready: int, making: int, idle: int, loads: Mapping[Role, ClassLoad], elsewhere: int = 0
+) -> int:
+    """How many more trios to begin now, with `ready` in stock of `target` that are wanted.
 
-    `idle`: how many trios could be leased this moment; `loads`: how each class stands.
+    `making` are under way here, and `elsewhere` on other nodes; `idle`: how many trios could be leased this moment;
+    `loads`: how each class stands.
     """
     if any(load.waiting for load in loads.values()):
         return 0
     trios = min((load.usable for load in loads.values()), default=0)
     reserve = 1 if trios > 1 else 0
     at_once = max(1, trios // 2)
-    return max(0, min(target - ready - making, idle - reserve, at_once - making))
+    return max(0, min(target - ready - making - elsewhere, idle - reserve, at_once - making))

@@ -6,11 +6,9 @@ replay, and every order settles as planned.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from monero_escrow.demo.api import EscrowApi
@@ -19,9 +17,11 @@ from monero_escrow.demo.failures import step
 from monero_escrow.demo.private_postgres import PrivatePostgres
 from monero_escrow.monero.processes import ChildProcess
 from monero_escrow.monero.supervision import Supervisor
+from monero_escrow.monero.waiting import until
 
 LEASE_SECONDS: Final = 5
-_LOOK_EVERY_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
+_LIMIT_SECONDS: Final = 120.0
 
 
 def node_name(number: int) -> str:
@@ -29,11 +29,11 @@ def node_name(number: int) -> str:
     return f"node-{number}"
 
 
-async def shared_database(folder: Path, board: Board, stack: AsyncExitStack) -> dict[str, str]:
+async def shared_database(board: Board, stack: AsyncExitStack) -> dict[str, str]:
     """Start a PostgreSQL of the demo's own; the settings that let nodes share it. Raises DemoFailedError."""
     with step("starting PostgreSQL"):
         board.prepare("PostgreSQL", "starting")
-        server = await stack.enter_async_context(PrivatePostgres(folder / "postgresql"))
+        server = await stack.enter_async_context(PrivatePostgres())
         url = await server.new_database("escrow")
         board.prepare("PostgreSQL", "ready")
     return {"DATABASE_URL": url, "NODE_LEASE_SECONDS": str(LEASE_SECONDS)}
@@ -50,23 +50,23 @@ async def kill_one_at_work(
             await victim.kill()
             killed_at = time.monotonic()
             board.say(f"{victim.name} was killed (kill -9) while it worked on an order; it stays away")
-            await _until_idle(operator, victim.name)
+            await until(
+                lambda: _is_idle(operator, victim.name), limit_seconds=_LIMIT_SECONDS, poll_seconds=_POLL_SECONDS
+            )
             board.say(f"{victim.name}'s work was taken over after {seconds(time.monotonic() - killed_at)}")
 
 
 async def _at_work(operator: EscrowApi, nodes: Sequence[ChildProcess]) -> ChildProcess:
-    while True:
-        for node in nodes:
-            if await _holds(operator, node.name):
-                return node
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+    found: list[ChildProcess] = []
+
+    async def one_works() -> bool:
+        found.extend([node for node in nodes if not await _is_idle(operator, node.name)])
+        return bool(found)
+
+    await until(one_works, limit_seconds=_LIMIT_SECONDS, poll_seconds=_POLL_SECONDS)
+    return found[0]
 
 
-async def _until_idle(operator: EscrowApi, name: str) -> None:
-    while await _holds(operator, name):
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
-
-
-async def _holds(operator: EscrowApi, name: str) -> bool:
+async def _is_idle(operator: EscrowApi, name: str) -> bool:
     known = (await operator.read("/admin/nodes"))["nodes"]
-    return any(node["name"] == name and node["working_on"] for node in known)
+    return not any(node["name"] == name and node["working_on"] for node in known)

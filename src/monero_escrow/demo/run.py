@@ -143,7 +143,7 @@ class _Demo:
         self, stage: Stage, programs: MoneroPrograms, lives: list[tuple[Escrow, Outcome | None]], total_seconds: float
     ) -> None:
         outcomes = [outcome for _, outcome in lives if outcome is not None]
-        self.exact = show_summary(self.console, outcomes, total_seconds, str(programs.version))
+        self.exact = show_summary(self.console, outcomes, total_seconds, str(programs.version), nodes=self.nodes)
         if self.keep and self.folder is not None:
             left = next(escrow for escrow, outcome in lives if outcome is None)
             wallet_url = stage.buyer.owner.process.url

@@ -73,13 +73,21 @@ async def make_keys(folder: Path, environment: Mapping[str, str]) -> ApiKeys:
 
 
 async def start_service(
-    folder: Path, environment: Mapping[str, str], port: int, *, log_name: str = "service"
+    folder: Path,
+    environment: Mapping[str, str],
+    port: int,
+    *,
+    log_name: str = "service",
+    within: Sequence[str] = (),
 ) -> ChildProcess:
-    """Start `serve` on this port and wait until it is ready. `url` is the API's. It logs to LOG_NAME.log."""
+    """Start `serve` on this port and wait until it is ready. `url` is the API's. It logs to LOG_NAME.log.
+
+    `within` goes before the command, and becomes it: something that chooses where it runs.
+    """
     log_file = folder / f"{log_name}.log"
     with log_file.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *_command("serve"),
+            *_command("serve", within=within),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -87,7 +95,9 @@ async def start_service(
             env={**environment, "SERVER_PORT": str(port)},
             start_new_session=True,
         )
-    service = ChildProcess("the service", process, f"http://{LOOPBACK}:{port}", log_file)
+    service = ChildProcess(
+        "the service", process, f"http://{environment.get('SERVER_HOST', LOOPBACK)}:{port}", log_file
+    )
     try:
         await _until_ready(service)
     except BaseException:
@@ -146,8 +156,8 @@ async def _command_output(
     return process.returncode or 0, said, complained
 
 
-def _command(*arguments: str) -> Sequence[str]:
+def _command(*arguments: str, within: Sequence[str] = ()) -> Sequence[str]:
     """This Python's `monero-escrow`, told by the kernel to end should the demo die."""
     setpriv = shutil.which("setpriv")
     watched = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
-    return (*watched, sys.executable, "-m", "monero_escrow", *arguments)
+    return (*watched, *within, sys.executable, "-m", "monero_escrow", *arguments)

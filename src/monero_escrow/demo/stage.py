@@ -64,7 +64,7 @@ async def set_stage(
     """
     environment = service_environment(folder)
     if nodes > 1:
-        environment |= await shared_database(folder, board, stack)
+        environment |= await shared_database(board, stack)
     board.prepare("API keys", "being made")
     async with asyncio.TaskGroup() as side_by_side:
         keys = side_by_side.create_task(_keys(folder, environment, board))

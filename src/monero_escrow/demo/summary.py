@@ -25,12 +25,18 @@ _WHAT_YOU_SAW: Final = (
     "from the chain by the receivers' own wallets. Here the service ran all three wallets: whoever runs it like that "
     "holds all three keys."
 )
+_WITH_NODES: Final = (
+    "It ran as {nodes} nodes on one PostgreSQL. One was killed while it worked on an order, and the other {left} went "
+    "on with it: from the database alone, for its wallets' files had gone with it (docs/nodes.md)."
+)
 _READ_ON: Final = (
     "Read on: README.md (custody, configuration), docs/architecture.md (how it works), `monero-escrow serve --help`."
 )
 
 
-def show_summary(console: Console, outcomes: Sequence[Outcome], total_seconds: float, programs: str) -> bool:
+def show_summary(
+    console: Console, outcomes: Sequence[Outcome], total_seconds: float, programs: str, *, nodes: int = 1
+) -> bool:
     """Print it; True when everything is equal to the piconero."""
     console.print()
     console.print(_payouts(outcomes))
@@ -42,6 +48,8 @@ def show_summary(console: Console, outcomes: Sequence[Outcome], total_seconds: f
     console.print(f"{verdict} {len(outcomes)} orders in {seconds(total_seconds)}, Monero {programs}.", highlight=False)
     console.print()
     console.print(f"What you saw: {_WHAT_YOU_SAW}", highlight=False, markup=False)
+    if nodes > 1:
+        console.print(_WITH_NODES.format(nodes=nodes, left=nodes - 1), highlight=False, markup=False)
     console.print(_READ_ON, highlight=False, markup=False)
     return exact
 

@@ -53,10 +53,15 @@ class _Answer:
 
 
 async def ask_chain_if_restored(ctx: Context) -> None:
-    """Return when there is nothing (more) to ask about. To be awaited before anything else works on escrows."""
+    """Return when there is nothing (more) to ask about. To be awaited before anything else works on escrows.
+
+    Whatever does not answer, the chain or the database, is waited for.
+    """
     failures = 0
-    while await ctx.store.read(lambda tx: facts.waits_for_check(tx.connection)):
+    while True:
         try:
+            if not await ctx.store.read(lambda tx: facts.waits_for_check(tx.connection)):
+                return
             await _ask_and_record(ctx)
         except EscrowError as error:
             log.warning("restored_copy_waits", reason=error.message, what_to_do=error.what_to_do)
@@ -90,8 +95,13 @@ async def _sent(daemon: Daemon, txids: Mapping[str, Sequence[str]]) -> frozenset
 
 
 def _record(ctx: Context, tx: Transaction, known: _Known, answer: _Answer) -> tuple[int, int]:
-    """What was found, and that it was asked, together; how many payouts stop, how many spent outputs have none."""
+    """What was found, and that it was asked, together; how many payouts stop, how many spent outputs have none.
+
+    Another node may have done it meanwhile, and gone on: then what is known here is of before.
+    """
     now = ctx.clock.now()
+    if not facts.waits_for_check(tx.connection):
+        return 0, 0
     to_hold = {
         output.payout_id
         for output in answer.spent

@@ -77,6 +77,7 @@ def show_address(ctx: Context, tx: Transaction, escrow_id: str) -> None:
         return
     trio_id, address = trio
     now = ctx.clock.now()
+    tx.trios.abandon_unfinished(escrow.id, "the escrow has another one", now)
     deadline = now + escrow.deposit_window_seconds
     move(
         tx,

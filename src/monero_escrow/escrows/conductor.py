@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 _LEAST_AT_ONCE = 64
 _MOST_REQUESTS_REMEMBERED = 10_000
 _SCAN_DUTY_SECONDS = 2.0
+_SCAN_GIVEN_UP_SECONDS = 8.0
+"""Whoever could not scan leaves it to the others for so long."""
 _MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
 """A process that failed is not leased again; another one takes the work over, and need not be waited for long."""
 
@@ -48,7 +50,7 @@ class Conductor:
         self.ctx = replace(ctx, nudge=self.nudge, require_work=self.claims.require)
         self._ring = ring
         self._nudged = asyncio.Event()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._requests: dict[str, str] = {}
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
@@ -69,7 +71,7 @@ class Conductor:
 
     def stop_all(self) -> None:
         """What is under way is somebody else's from now on."""
-        for task in self._running.values():
+        for task in self._running:
             task.cancel()
 
     async def run(self) -> None:
@@ -94,9 +96,12 @@ class Conductor:
         while True:
             store = await self.claims.take_scan()
             if store is not None:
+                scan = ChainScan(replace(self.ctx, store=store), self._wake_all)
                 with suppress(ClaimLostError):
-                    await ChainScan(replace(self.ctx, store=store), self._wake_all).run(daemon)
-                log.warning("scan_lost", reason="another node scans, or the lease of this one was over")
+                    await scan.run(daemon, patience=self.claims.scan_patience)
+                log.warning("scan_left", reason="its daemon does not answer, or another node scans")
+                await self.claims.give_scan_back()
+                await self.ctx.clock.sleep(jittered(_SCAN_GIVEN_UP_SECONDS))
             await self.ctx.clock.sleep(jittered(_SCAN_DUTY_SECONDS))
 
     def _wake_all(self) -> None:
@@ -133,17 +138,18 @@ class Conductor:
         looks = max(work, settings.deposit_sweep_seconds + 1)
         for claim in await self.claims.take(room, Horizons(work, looks)):
             task = tasks.create_task(self._work_on(claim))
-            self._running[claim.subject] = task
-            task.add_done_callback(partial(self._ended, claim.subject))
+            self._running.add(task)
+            task.add_done_callback(partial(self._ended, claim))
 
     @property
     def _most_at_once(self) -> int:
         """As many as there are slots to work on, and some that ask only the daemon."""
         return max(_LEAST_AT_ONCE, self.ctx.pool.stats().total)
 
-    def _ended(self, escrow_id: str, _task: asyncio.Task[None]) -> None:
-        self._running.pop(escrow_id, None)
-        for listener in self._listeners.get(escrow_id, ()):
+    def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self.claims.ended(claim)
+        for listener in self._listeners.get(claim.subject, ()):
             listener.set()
         self._nudged.set()
 
@@ -152,7 +158,7 @@ class Conductor:
         next_due = await self.claims.next_due_at()
         seconds = self.claims.longest_idle_seconds
         if next_due is not None and len(self._running) < self._most_at_once:
-            seconds = min(seconds, max(0.0, next_due - self.ctx.clock.now()))
+            seconds = min(seconds, max(self.claims.least_idle_seconds, next_due - self.ctx.clock.now()))
         timer = asyncio.create_task(self.ctx.clock.sleep(seconds))
         nudged = asyncio.create_task(self._nudged.wait())
         try:
@@ -166,8 +172,11 @@ class Conductor:
         request_id = self._requests.pop(escrow_id, None)
         names = {"escrow_id": escrow_id} | ({} if request_id is None else {"request_id": request_id})
         with structlog.contextvars.bound_contextvars(**names):
+            ctx = replace(
+                self.ctx, store=self.claims.store_for(claim), require_work=partial(self.claims.require, claim)
+            )
             try:
-                await self._advance(replace(self.ctx, store=self.claims.store_for(claim)), escrow_id)
+                await self._advance(ctx, escrow_id)
             except ClaimLostError as error:
                 log.warning("claim_lost", reason=error.message)
             except EscrowError as error:  # not even the reason could be written down

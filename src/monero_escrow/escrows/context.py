@@ -57,7 +57,8 @@ class Context:
     """The ports a use case acts through. `nudge` tells the conductor that an escrow has something to do at once.
 
     `fleet` is for whoever operates it; work leases its slots by `lease`. `require_work` raises when this node cannot be
-    sure any more that nobody else does the same work; `maker` says which node this is.
+    sure any more that nobody else does the same work; `maker` says which node this is, `takes_up` whether it begins
+    anything new (one that drains does not).
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class Context:
     fleet: Fleet | None = field(default=None, repr=False)
     require_work: Callable[[], None] = field(default=lambda: None, repr=False)
     maker: Callable[[], Maker] = field(default=lambda: NOBODY, repr=False)
+    takes_up: Callable[[], bool] = field(default=lambda: True, repr=False)
 
     @asynccontextmanager
     async def lease(self, roles: frozenset[Role], work: str, *, wait_seconds: float) -> AsyncIterator[Lease]:

@@ -92,7 +92,7 @@ async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, ven
 
 def dispute(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
     """Buyer and vendor disagree: from now on only the arbiter decides."""
-    text = _reason("A dispute", reason)
+    text = reason_of("A dispute", reason)
 
     def decision(tx: Transaction) -> None:
         escrow = tx.escrows.get(escrow_id)
@@ -103,7 +103,7 @@ def dispute(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
 
 def dismiss(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
     """The arbiter sees nothing to rule about: the shop decides again. A deposit that is gone is awaited again."""
-    text = _reason("A dismissal", reason)
+    text = reason_of("A dismissal", reason)
 
     def decision(tx: Transaction) -> None:
         escrow, now = tx.escrows.get(escrow_id), ctx.clock.now()
@@ -112,10 +112,11 @@ def dismiss(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:
     return decision
 
 
-def _reason(what: str, reason: str) -> str:
+def reason_of(what: str, reason: str, longest: int = _LONGEST_REASON) -> str:
+    """The reason a person gives for `what`, without blanks around it. Raises InvalidInputError."""
     text = reason.strip()
-    if not text or len(text) > _LONGEST_REASON or not text.isprintable():
-        raise InvalidInputError(f"{what} needs a reason of 1 to {_LONGEST_REASON} printable characters.")
+    if not text or len(text) > longest or not text.isprintable():
+        raise InvalidInputError(f"{what} needs a reason of 1 to {longest} printable characters.")
     return text
 
 

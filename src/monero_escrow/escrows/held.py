@@ -14,10 +14,12 @@ from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.core.payout import PayoutKind
 from monero_escrow.core.payout_states import DONE
 from monero_escrow.escrows.context import SERVICE, Context, move
-from monero_escrow.escrows.decide import Decision
+from monero_escrow.escrows.decide import Decision, reason_of
 from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import EscrowRecord, OutputRecord, PayoutRecord, PayoutState
 from monero_escrow.store.transaction import Transaction
+
+_LONGEST_REASON = 1_000  # it is kept as the payout's trouble
 
 
 def hold(tx: Transaction, payout_id: str, trouble: str, now: float) -> None:
@@ -134,8 +136,9 @@ async def to_write_off(ctx: Context, escrow_id: str, number: int, actor: str, re
     """Close a held payout whose coins were spent by a transaction that is not ours; `reason` says where they went.
 
     The coins stay with it: nothing is decided about them again, whatever a reorganisation does. Raises
-    DaemonUnavailableError; the decision raises NotFoundError, ConflictError.
+    InvalidInputError, DaemonUnavailableError; the decision raises NotFoundError, ConflictError.
     """
+    reason = reason_of("A write-off", reason, _LONGEST_REASON)
     planned, anchor = await ctx.store.read(lambda tx: _planned_with_anchor(tx, escrow_id, number))
     daemon, _ = await ctx.chain()
     signed = await ctx.store.read(lambda tx: tx.payouts.signed_txids(_held(tx, escrow_id, number)[1].id))

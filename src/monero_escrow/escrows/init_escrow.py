@@ -106,7 +106,7 @@ def _objection(ctx: Context, order: Order) -> EscrowError | None:
 def _record_alone(ctx: Context, tx: Transaction, shop_id: str, order: Order, actor: str) -> Begun | EscrowError:
     """In the transaction of others, and yet all of it or nothing."""
     try:
-        with tx.connection.begin_nested():
+        with tx.part():
             return _record(ctx, tx, shop_id, order, actor)
     except EscrowError as error:
         return error

@@ -23,6 +23,7 @@ from monero_escrow.monero.errors import (
     TransactionRefusedError,
     TransportError,
 )
+from monero_escrow.store.work_table import ClaimLostError
 
 
 class Remedy(StrEnum):
@@ -91,8 +92,8 @@ REMEDIES: tuple[Rule, ...] = (
         "Before anything else " + _LOOK_AT_WALLETS,
     ),
     Rule(
-        (TransportError, LeaseLostError, UnavailableError),
-        "a process, the daemon or the database does not answer, or no slot is free",
+        (TransportError, LeaseLostError, ClaimLostError, UnavailableError),
+        "a process, the daemon or the database does not answer, no slot is free, or another node goes on with it",
         Remedy.WAIT,
     ),
 )

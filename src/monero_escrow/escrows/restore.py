@@ -110,7 +110,8 @@ async def _mark(
 def _mark_rows(
     tx: Transaction, contents: Contents, kept: list[KeptTrio], network: Network, now: float
 ) -> tuple[int, int]:
-    facts.drop_fact(tx.connection, facts.COPIED_AT)
+    for name in (facts.COPIED_AT, facts.MOVED_TO):
+        facts.drop_fact(tx.connection, name)
     facts.put_fact(tx.connection, facts.RESTORED_AT, now)
     facts.put_fact(tx.connection, facts.RESTORED_COPIED_AT, contents.copied_at)
     quarantined = tx.trios.quarantine_unclaimed(_QUARANTINE)

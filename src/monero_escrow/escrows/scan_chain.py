@@ -62,15 +62,21 @@ class ChainScan:
         self._pool: dict[str, _InPool] = {}
         self._dust_waits_until: dict[str, float] = {}
 
-    async def run(self, daemon: Daemon) -> None:
-        """Until cancelled. Raises ClaimLostError when the scan is another node's by now."""
-        while True:
+    async def run(self, daemon: Daemon, *, patience: int | None = None) -> None:
+        """Until cancelled, or until so many looks in a row have failed: perhaps another node has a better daemon.
+
+        Raises ClaimLostError when the scan is another node's by now.
+        """
+        failures = 0
+        while failures != patience:
             more = False
             try:
                 more = await self.step(daemon)
+                failures = 0
             except ClaimLostError:
                 raise
             except EscrowError as error:
+                failures += 1
                 log.warning("scan_waits", code=error.code, reason=error.message)
                 self._blocks = None  # read again: who knows whether the last word was written
             if not more:
@@ -257,10 +263,12 @@ class ChainScan:
         """At once; but a stranger's dust, which never counts, wakes nobody more often than once an hour."""
         urgent = self._urgent(hints)
         tx.escrows.wake_hinted(urgent, now)
+        wait_until: dict[str, float] = {}
         for escrow_id in {hint.escrow_id for hint in hints if hint.amount_piconero} - urgent:
             at = min(max(now, self._dust_waits_until.get(escrow_id, now)), now + _DUST_PAUSE_SECONDS)
             tx.escrows.wake_hinted({escrow_id}, at)
-            self._dust_waits_until[escrow_id] = at + _DUST_PAUSE_SECONDS
+            wait_until[escrow_id] = at + _DUST_PAUSE_SECONDS
+        tx.after_commit(lambda: self._dust_waits_until.update(wait_until))
 
     def _urgent(self, hints: Iterable[Hint]) -> frozenset[str]:
         """Who is concerned by more than dust, as far as a hint can tell."""

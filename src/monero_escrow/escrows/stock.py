@@ -46,6 +46,7 @@ class StockKeeper:
         self._ended = asyncio.Event()
         self._failures = 0
         self._rests_until = 0.0
+        self._in_doubt = False
 
     async def run(self) -> None:
         """Until cancelled; with a target of 0 only what an earlier run left unfinished is put aside."""
@@ -64,25 +65,34 @@ class StockKeeper:
     async def _put_left_over_aside(self) -> None:
         """What an earlier run began is begun by nobody again: its wallets may be in any state."""
         while True:
-            now = self._ctx.clock.now()
             try:
-                await self._ctx.store.write(
-                    lambda tx: tx.trios.abandon_left_over("the service ended while it was made", now)  # noqa: B023
-                )
+                await self._put_aside()
             except EscrowError as error:
                 log.warning("stock_waits", code=error.code, reason=error.message)
                 await self._ctx.clock.sleep(jittered(FIRST_PAUSE_SECONDS))
             else:
                 return
 
+    async def _put_aside(self) -> None:
+        """Whatever of the stock stands as being made here is not: none is, this moment."""
+        now, here = self._ctx.clock.now(), self._ctx.maker()
+        await self._ctx.store.write(
+            lambda tx: tx.trios.abandon_left_over(
+                "the service ended, or lost the database, while it was made", now, here
+            )
+        )
+        self._in_doubt = False
+
     async def _to_begin(self) -> int:
         ctx = self._ctx
-        if ctx.clock.monotonic() < self._rests_until:
+        if not ctx.takes_up() or ctx.clock.monotonic() < self._rests_until:
             return 0
-        now = ctx.clock.now()
+        now, here = ctx.clock.now(), ctx.maker()
         try:
-            ready, making = await ctx.store.read(
-                lambda tx: (len(tx.trios.stock_ages(now)), tx.trios.stock_being_made())
+            if self._in_doubt and not self._making:
+                await self._put_aside()
+            ready, elsewhere = await ctx.store.read(
+                lambda tx: (len(tx.trios.stock_ages(now)), tx.trios.stock_made_elsewhere(here))
             )
         except EscrowError as error:
             self._rest(error)
@@ -90,7 +100,8 @@ class StockKeeper:
         return trios_to_begin(
             ctx.settings.stock_target,
             ready=ready,
-            making=max(making, len(self._making)),
+            making=len(self._making),
+            elsewhere=elsewhere,
             idle=ctx.pool.stats().set_ups_possible,
             loads=ctx.pool.load(),
         )
@@ -101,9 +112,11 @@ class StockKeeper:
         except NoSlotFreeError:
             return  # an order came first
         except EscrowError as error:
+            self._in_doubt = True  # perhaps not even that it failed could be written down
             self._rest(error)
         except Exception:  # a fault of ours must stop neither the service nor the orders
             log.exception("stock_failed")
+            self._in_doubt = True
             self._rest(None)
         else:
             self._failures = 0

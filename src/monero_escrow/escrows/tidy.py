@@ -2,7 +2,8 @@
 
 A wallet file is a cache: the database can rebuild the wallet, and does if anybody ever asks for it again. So nothing is
 lost here. Only files whose names the database knows are touched, only in folders this machine sees, and none of an
-escrow that somebody works on this moment. As long as one class has no such folder, a trio is not done with.
+escrow that somebody works on this moment. As long as one class has no such folder, a trio is not done with. Of several
+nodes each does this for the wallets that are at home with it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,15 @@ async def tidy_up(ctx: Context) -> int:
         return 0  # what is not seen this moment would be taken for removed
     now = ctx.clock.now()
     settled_before = now - ctx.settings.watch_after_days * _DAY_SECONDS
+    node_name = ctx.maker().node_name
 
     def find(tx: Transaction) -> list[OldTrio]:
         return old_trios(
-            tx.connection, settled_before=settled_before, abandoned_before=now - _DAY_SECONDS, limit=_AT_ONCE
+            tx.connection,
+            settled_before=settled_before,
+            abandoned_before=now - _DAY_SECONDS,
+            limit=_AT_ONCE,
+            node_name=node_name,
         )
 
     done = [trio.id for trio in await ctx.store.read(find) if _remove(ctx, trio)]

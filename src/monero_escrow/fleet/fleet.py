@@ -7,7 +7,8 @@ how many processes of its own there are is `supervisor.py`'s and `upkeep.py`'s, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import structlog
@@ -68,6 +69,10 @@ def suitable_programs(settings: Settings) -> MoneroPrograms:
     return programs
 
 
+async def _nobody_else(_urls: Collection[str]) -> None:
+    """A service that is alone need not ask whose processes they are."""
+
+
 class Fleet:
     """The slots of one service. `prepare()`, then `run()` as one task beside the work, then `aclose()`.
 
@@ -93,6 +98,11 @@ class Fleet:
         self.supervisor: FleetSupervisor | None = None
         self.health = HealthWatch(pool, clock, self._inspect)
         self.read_settings: Callable[[], Settings] = load_settings
+        self.claim_urls: Callable[[Collection[str]], Awaitable[None]] = _nobody_else
+        """Told by a reload which configured processes are used, before it changes anything and after one has left.
+
+        Raises when one of them serves another node.
+        """
         self._at_start = settings
         self._clock = clock
         self._ownership = ownership
@@ -174,6 +184,7 @@ class Fleet:
             try:
                 settings = await asyncio.to_thread(self._settings_anew)
                 changes = await self._checked(settings)
+                await self.claim_urls({*settings.monero_rpc_urls, *self._urls_in_use()})
             except ReloadRefusedError:
                 raise
             except EscrowError as error:
@@ -242,6 +253,11 @@ class Fleet:
                 slot.sick = None
                 await self._join(slot)
 
+    def _urls_in_use(self) -> set[str]:
+        """Those of the list, and of what drains still."""
+        static = {slot.rpc.url for slot in (*self.pool.slots, *self._to_join) if not slot.managed}
+        return static | set(self.settings.monero_rpc_urls)
+
     def _see_off(self, slot: Slot) -> None:
         """Drain it, and close the connection when it has left. One that has not joined yet never does."""
         if slot in self._to_join:
@@ -254,6 +270,8 @@ class Fleet:
             self._seen_off.discard(slot)
             await slot.rpc.aclose()
             log.info("slot_left", slot=slot.name)
+            with suppress(EscrowError):  # the others learn it with the next reload, or when this node ends
+                await self.claim_urls(self._urls_in_use())
 
         self._seen_off.add(slot)
         self.pool.drain(slot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import psycopg
 import structlog
@@ -30,7 +30,19 @@ _MOST_AT_ONCE: Final = 100
 _AGAIN_SECONDS: Final = 2.0
 
 
-class Bell:
+class Bell(Protocol):
+    """What wakes the other nodes, and this one."""
+
+    def ring(self, escrow_id: str) -> None:
+        """The others are told soon, or never. Never blocks."""
+        ...
+
+    async def run(self, heard: Callable[[str], None]) -> None:
+        """Until cancelled: pass on what is rung, and say what is heard."""
+        ...
+
+
+class PostgresqlBell:
     """Rings at the other nodes of a server, and hears theirs. `run()` as one task beside the work."""
 
     def __init__(self, store: Store, url: str, clock: Clock, name: str) -> None:

@@ -6,7 +6,8 @@ Services that share a server claim in the database: see `store/work_table.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.nodes.node import Node
 from monero_escrow.store.store import Store
 from monero_escrow.store.transaction import Transaction
-from monero_escrow.store.work_table import SCAN, Claim
+from monero_escrow.store.work_table import SCAN, Claim, ClaimLostError
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,10 @@ class Claims(Protocol):
 
     longest_idle_seconds: float
     """How long nobody looks what is due when nothing says so: the net beneath the bell."""
+    least_idle_seconds: float
+    """How long at least, although something is due: another node may just be claiming it."""
+    scan_patience: int | None
+    """After so many failed looks at the chain in a row the scan is given up, for another node to try; None: never."""
 
     async def take(self, limit: int, horizons: Horizons) -> list[Claim]:
         """Claim up to so many escrows that are due; set-ups and payouts first, then the longest waiting."""
@@ -58,12 +63,23 @@ class Claims(Protocol):
         """The store for the scan of the chain, when that is this service's to do."""
         ...
 
-    def require(self) -> None:
-        """Raises ClaimLostError when claims cannot be trusted any more. Asked before each call to a wallet."""
+    async def give_scan_back(self) -> None:
+        """The scan is another's to try. Never raises."""
+        ...
+
+    def require(self, claim: Claim | None = None) -> None:
+        """Raises ClaimLostError when this claim, or any at all, cannot be trusted any more.
+
+        Asked before each call to a wallet.
+        """
         ...
 
     async def give_back(self, claim: Claim) -> None:
         """The work is over, for now. Never raises: what cannot be given back now is given back later."""
+        ...
+
+    def ended(self, claim: Claim) -> None:
+        """Whoever worked on it is no more. What was not given back, for it was stopped too early, is let go later."""
         ...
 
 
@@ -71,11 +87,13 @@ class SoleClaims:
     """The claims of a service that has its database to itself."""
 
     longest_idle_seconds = 30.0
+    least_idle_seconds = 0.0
+    scan_patience: int | None = None
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._held: set[str] = set()
+        self._held: dict[str, Claim] = {}
 
     async def take(self, limit: int, horizons: Horizons) -> list[Claim]:
         now, busy = self._clock.now(), frozenset(self._held)
@@ -88,8 +106,9 @@ class SoleClaims:
                 look_horizon_seconds=horizons.look_seconds,
             )
         )
-        self._held.update(due)
-        return [Claim(escrow_id, "", 0) for escrow_id in due]
+        claims = [Claim(escrow_id, "", 0) for escrow_id in due]
+        self._held.update({claim.subject: claim for claim in claims})
+        return claims
 
     async def next_due_at(self) -> float | None:
         busy = frozenset(self._held)
@@ -102,47 +121,72 @@ class SoleClaims:
     async def take_scan(self) -> Store | None:
         return self._store
 
-    def require(self) -> None:
+    async def give_scan_back(self) -> None:
+        return
+
+    def require(self, claim: Claim | None = None) -> None:
         return
 
     async def give_back(self, claim: Claim) -> None:
-        self._held.discard(claim.subject)
+        self.ended(claim)
+
+    def ended(self, claim: Claim) -> None:
+        if self._held.get(claim.subject) is claim:  # it may have been taken again meanwhile
+            del self._held[claim.subject]
 
 
 class SharedClaims:
     """The claims of one of several nodes, in the database they share."""
 
     longest_idle_seconds = 5.0
+    least_idle_seconds = 0.1
+    scan_patience: int | None = 5
 
     def __init__(self, store: Store, clock: Clock, node: Node) -> None:
         self._store = store
         self._clock = clock
         self._node = node
-        self._held: set[str] = set()
+        self._held: dict[str, Claim] = {}
+        self._scan: Claim | None = None
         self._in_doubt = False
         """Whether the database may have claims of ours that we do not know of: an answer was lost."""
         self._pulled_back_at = -_PULL_BACK_SECONDS
 
+    @property
+    def held(self) -> list[Claim]:
+        """What this run of the node works on. What an earlier one held may still be on its way to stop."""
+        return [claim for claim in self._held.values() if claim.node_id == self._node.id]
+
     async def take(self, limit: int, horizons: Horizons) -> list[Claim]:
         node, now = self._node, self._clock.now()
-        if node.draining or not node.trusted:
+        if not node.trusted:
             return []
         await self._let_go_of_others()
+        if node.draining:
+            return []
         await self._pull_back(now, horizons)
         node_id = node.id
-        self._in_doubt = True
-        claims = await self._store.write(
-            lambda tx: tx.work.claim_due(node_id, node.name, now, limit, home_seconds=HOME_SECONDS)
-        )
-        self._in_doubt = False
-        self._held.update(claim.subject for claim in claims)
+        with self._doubted_unless_answered():
+            claims = await self._store.write(
+                lambda tx: tx.work.claim_due(node_id, node.name, now, limit, home_seconds=HOME_SECONDS)
+            )
+        self._held.update({claim.subject: claim for claim in claims})
         return claims
 
     async def _let_go_of_others(self) -> None:
         if self._in_doubt:
-            node_id, held = self._node.id, frozenset(self._held)
-            await self._store.write(lambda tx: tx.work.keep_only(node_id, held))
-            self._in_doubt = False
+            node_id, held = self._node.id, [claim.subject for claim in self.held]
+            self._in_doubt = False  # before: what is not given back meanwhile is a new doubt
+            with self._doubted_unless_answered():
+                await self._store.write(lambda tx: tx.work.keep_only(node_id, held))
+
+    @contextmanager
+    def _doubted_unless_answered(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._in_doubt = True
+            raise
 
     async def _pull_back(self, now: float, horizons: Horizons) -> None:
         if self._clock.monotonic() - self._pulled_back_at < _PULL_BACK_SECONDS:
@@ -153,14 +197,22 @@ class SharedClaims:
         )
 
     async def next_due_at(self) -> float | None:
-        if self._node.draining:
-            return None
-        return await self._store.read(lambda tx: tx.work.next_due_at())
+        node = self._node
+        if node.draining or not node.trusted:
+            return None  # nothing can be taken, however much is due
+        name, node_id = node.name, node.id
+        due_at, lapse_seconds = await self._store.read(
+            lambda tx: (tx.work.next_due_at(name, home_seconds=HOME_SECONDS), tx.work.seconds_to_next_lapse(node_id))
+        )
+        lapse_at = None if lapse_seconds is None else self._clock.now() + lapse_seconds
+        return min((at for at in (due_at, lapse_at) if at is not None), default=None)
 
     def store_for(self, claim: Claim) -> Store:
-        return FencedStore(self._store, lambda tx: tx.work.require(claim))
+        return FencedStore(self._store, claim, lambda tx: tx.work.require(claim))
 
     async def take_scan(self) -> Store | None:
+        if self._node.draining:
+            return None
         node_id = self._node.id
         try:
             self._node.require()
@@ -168,18 +220,41 @@ class SharedClaims:
         except EscrowError as error:
             log.debug("scan_not_claimed", reason=error.message)
             return None
-        return None if claim is None else FencedStore(self._store, lambda tx: tx.work.require_duty(claim))
+        self._scan = claim
+        return None if claim is None else FencedStore(self._store, claim, lambda tx: tx.work.require_duty(claim))
 
-    def require(self) -> None:
+    async def give_scan_back(self) -> None:
+        claim, self._scan = self._scan, None
+        if claim is None:
+            return
+        try:
+            await self._store.write(lambda tx: tx.work.give_duty_back(claim))
+        except EscrowError as error:
+            log.debug("scan_not_given_back", reason=error.message)
+
+    def require(self, claim: Claim | None = None) -> None:
         self._node.require()
+        if claim is not None and claim.node_id != self._node.id:
+            raise ClaimLostError(f"The lease under which {claim.subject} was claimed is over.")
 
     async def give_back(self, claim: Claim) -> None:
-        self._held.discard(claim.subject)
+        self._forget(claim)
         try:
             await self._store.write(lambda tx: tx.work.give_back(claim))
         except EscrowError as error:
             self._in_doubt = True
             log.warning("claim_kept", escrow_id=claim.subject, reason=error.message)
+
+    def ended(self, claim: Claim) -> None:
+        if self._forget(claim):
+            self._in_doubt = True
+
+    def _forget(self, claim: Claim) -> bool:
+        """Whether it was held until now."""
+        held = self._held.get(claim.subject) is claim  # it may have been taken again meanwhile
+        if held:
+            del self._held[claim.subject]
+        return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +262,7 @@ class FencedStore:
     """A store whose every write first finds, in the same transaction, that its writer still holds what it works on."""
 
     store: Store
+    claim: Claim
     require: Callable[[Transaction], None]
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -18,7 +19,7 @@ from monero_escrow.clock import Clock
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.jitter import jittered
 from monero_escrow.store.node_table import Heartbeat, NodeNameTakenError
-from monero_escrow.store.store import Store
+from monero_escrow.store.store import CommitUnknownError, Store
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.store.work_table import ClaimLostError
 
@@ -73,6 +74,8 @@ class Node:
         self._store = store
         self._lease_seconds = lease_seconds
         self._trusted_until = _NEVER
+        self._earlier: set[str] = set()
+        """Ids under which this node may be listed still: it joined by them before, or asked to and got no answer."""
 
     @property
     def trusted(self) -> bool:
@@ -94,7 +97,7 @@ class Node:
         while True:
             try:
                 await self._join()
-            except NodeNameTakenError as error:
+            except (NodeNameTakenError, CommitUnknownError) as error:
                 if self.clock.monotonic() >= gives_up_at:
                     raise
                 if self.clock.monotonic() - said_at >= _SAY_SECONDS:
@@ -105,22 +108,37 @@ class Node:
                 return
 
     async def _join(self) -> None:
-        asked_at, node_id = self.clock.monotonic(), secrets.token_hex(12)
+        """Be there under a new id, and under none of before: whatever was held by those is anybody's."""
+        asked_at, node_id, earlier = self.clock.monotonic(), secrets.token_hex(12), frozenset(self._earlier)
+        draining = self.draining  # whoever drains a node is to stop it, and a lapse on the way must not undo that
+        self._earlier.add(node_id)  # should the answer be lost, it may be listed all the same
 
         def join(tx: Transaction) -> Heartbeat:
+            for before in earlier:
+                tx.nodes.leave(before)
             beat = tx.nodes.join(node_id, self.name, version("monero-escrow"), self._lease_seconds)
             tx.nodes.use_slots(node_id, self._places)
-            return beat
+            if draining:
+                tx.nodes.drain(self.name)
+            return replace(beat, draining=draining)
 
         beat = await self._store.write(join)
         self.id = node_id
+        self._earlier = {node_id}
         self._renewed(beat, asked_at)
         log.info("node_joined", node=self.name, id=self.id)
 
     async def use(self, places: Mapping[str, str]) -> None:
-        """Other processes are listed now. Raises SlotTakenError; then it stays as it was."""
+        """Other processes are listed now. Raises SlotTakenError, ClaimLostError; then it stays as it was."""
+        self.require()
         node_id = self.id
-        await self._store.write(lambda tx: tx.nodes.use_slots(node_id, places))
+
+        def use(tx: Transaction) -> None:
+            if not tx.nodes.is_alive(node_id):
+                raise ClaimLostError(f"The lease of the node {self.name} is over.")
+            tx.nodes.use_slots(node_id, places)
+
+        await self._store.write(use)
         self._places = dict(places)
 
     async def run(self) -> None:
@@ -136,30 +154,33 @@ class Node:
     async def _beat(self) -> None:
         asked_at, node_id, slots = self.clock.monotonic(), self.id, self.slots()
         beat = await self._store.write(lambda tx: tx.nodes.renew(node_id, self._lease_seconds, slots))
-        if beat is None:
-            self._lapse("its lease was over before it was renewed")
-            await self._join()
-        else:
+        if beat is not None and self.trusted:
             self._renewed(beat, asked_at)
+            return
+        # An answer that comes after the trust ended may tell of a renewal that nobody saw before the lease was over:
+        # a commit takes its time. Somebody may have taken the work over by then.
+        self._lapse("its lease was over before it was renewed" if beat is None else "its renewal took too long")
+        await self._join()
 
     async def _until_answered(self) -> None:
         """The database does not answer: ask more often, and let go in time."""
-        lapsed = self._trusted_until == _NEVER
+        said = ""
         while True:
-            if not lapsed and not self.trusted:
+            if not self._lapsed and not self.trusted:
                 self._lapse("the database did not answer in time to renew its lease")
-                lapsed = True
             await self.clock.sleep(jittered(_RETRY_SECONDS))
             try:
-                await (self._join_anew() if lapsed else self._beat())
-            except EscrowError:
+                await (self._join() if self._lapsed else self._beat())
+            except EscrowError as error:
+                if error.code != said:
+                    said = error.code
+                    log.warning("node_waits", node=self.name, code=error.code, reason=error.message)
                 continue
             return
 
-    async def _join_anew(self) -> None:
-        old = self.id
-        await self._store.write(lambda tx: tx.nodes.leave(old))
-        await self._join()
+    @property
+    def _lapsed(self) -> bool:
+        return self._trusted_until == _NEVER
 
     def _renewed(self, beat: Heartbeat, asked_at: float) -> None:
         self.clock.set(beat.now, asked_at, self.clock.monotonic())
@@ -175,10 +196,13 @@ class Node:
 
     async def leave(self) -> None:
         """The work has ended: others need not wait for the lease."""
-        if not self.id:
-            return
-        node_id, self._trusted_until = self.id, _NEVER
+        listed, self._trusted_until = frozenset(self._earlier), _NEVER
+
+        def leave(tx: Transaction) -> None:
+            for node_id in listed:
+                tx.nodes.leave(node_id)
+
         try:
-            await self._store.write(lambda tx: tx.nodes.leave(node_id))
+            await self._store.write(leave)
         except EscrowError as error:
             log.warning("node_left_unheard", node=self.name, reason=error.message)

@@ -116,8 +116,8 @@ class EscrowTable:
         payouts = schema.payouts
         paying = select(payouts.c.escrow_id).where(payouts.c.state.in_(UNDER_WAY))
         reached = _t.c.due_height <= chain_height
-        self._wake(or_(reached, _t.c.id.in_(paying)), at)
-        self._connection.execute(update(_t).where(reached).values(due_height=None))
+        self._wake(reached, at, due_height=None)  # in one statement: what comes to wait meanwhile is not forgotten
+        self._wake(_t.c.id.in_(paying), at)
 
     def wake_hinted(self, escrow_ids: Collection[str], at: float) -> None:
         """Something seems to have come to these: they are due at `at`, also those nobody meant to look at again."""
@@ -152,12 +152,12 @@ class EscrowTable:
         paid = select(payouts.c.escrow_id).where(payouts.c.final_at.is_(None), payouts.c.state != PayoutState.HELD)
         self._wake(or_(_t.c.id.in_(moving), _t.c.id.in_(paid)), at)
 
-    def _wake(self, concerned: ColumnElement[bool], at: float, *, also_at_rest: bool = False) -> None:
+    def _wake(self, concerned: ColumnElement[bool], at: float, *, also_at_rest: bool = False, **values: Any) -> None:
         woken = and_(concerned, _t.c.deposit_address.is_not(None))
         if not also_at_rest:
             woken = and_(woken, _t.c.due_at.is_not(None))
         earlier = case((_t.c.due_at < at, _t.c.due_at), else_=at)
-        self._connection.execute(update(_t).where(woken).values(due_at=earlier, wakes=_t.c.wakes + 1))
+        self._connection.execute(update(_t).where(woken).values(due_at=earlier, wakes=_t.c.wakes + 1, **values))
 
     def looked_at(
         self, seen: EscrowRecord, due_at: float | None, *, failures: int = 0, trouble: str | None = None

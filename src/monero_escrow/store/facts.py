@@ -18,6 +18,11 @@ RESTORED_CHECKED_AT = "restored_checked_at"
 SERVER_HISTORY = "server_history"
 """On a server: in which of its histories this database was last used (`postgresql.py`)."""
 
+MOVED_TO = "moved_to"
+"""Only in a file whose rows were moved to a server: which. From then on it is a backup of that moment."""
+MOVED_FROM = "moved_from"
+"""Only on a server that a file was moved to: the digest of the file's rows (`migrate_store.py`)."""
+
 OF_COPIES = (COPIED_AT, RESTORED_AT, RESTORED_COPIED_AT, RESTORED_CHECKED_AT)
 
 
@@ -35,6 +40,13 @@ def put_fact(connection: Connection, name: str, value: object) -> None:
 def drop_fact(connection: Connection, name: str) -> None:
     """Forget one, if it was there."""
     connection.execute(delete(schema.facts).where(schema.facts.c.name == name))
+
+
+def mark_as_copy(connection: Connection, now: float) -> None:
+    """This is a copy of what was the database at `now`: nothing runs on it before it is restored."""
+    for name in OF_COPIES:
+        drop_fact(connection, name)
+    put_fact(connection, COPIED_AT, now)
 
 
 def waits_for_check(connection: Connection) -> bool:

@@ -43,6 +43,7 @@ class _Waiting:
         """Do the work. Raises what it raises."""
         self.tx = Transaction(connection, sealer)
         self.result = self.context.run(self.work, self.tx)
+        self.tx.complete()
 
 
 class GroupCommit:

@@ -14,6 +14,9 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.store.store import Begin
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(4020314)")  # any number; whoever migrates this database uses it
+_PATIENTLY = text("SET LOCAL statement_timeout = '1h'")  # an index on millions of rows takes longer than any step
+_WAIT_LONG = text("SET LOCAL lock_timeout = '1h'")  # for whoever migrates already
+_WAIT_SHORT = text("SET LOCAL lock_timeout = '10s'")  # for a table: whoever asks for it later waits behind us
 
 
 class SchemaTooNewError(EscrowError):
@@ -30,6 +33,13 @@ class SchemaOutdatedError(EscrowError):
     what_to_do = "Start the service of this version once: it brings the database up to date."
 
 
+class SchemaMissingError(SchemaOutdatedError):
+    """There are no tables yet."""
+
+    code = "schema_missing"
+    what_to_do = "Start the service once, or move its file there with `monero-escrow migrate-store`: both make them."
+
+
 def migrate(begin: Begin) -> None:
     """Run the migrations that are missing, all in one transaction. Raises SchemaTooNewError.
 
@@ -37,11 +47,17 @@ def migrate(begin: Begin) -> None:
     """
     config = _config()
     with begin(writes=True) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(_ONE_AT_A_TIME)
+        one_at_a_time(connection)
         _current(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Of several that start at once, the others wait here until this transaction is over."""
+    if connection.dialect.name == "postgresql":
+        for statement in (_PATIENTLY, _WAIT_LONG, _ONE_AT_A_TIME, _WAIT_SHORT):
+            connection.execute(statement)
 
 
 def require_current(connection: Connection) -> None:
@@ -49,6 +65,8 @@ def require_current(connection: Connection) -> None:
     config = _config()
     head = ScriptDirectory.from_config(config).get_current_head()
     current = _current(connection, config)
+    if current is None:
+        raise SchemaMissingError("The database has no tables yet.")
     if current != head:
         raise SchemaOutdatedError(f"The database has schema {current}; this version has {head}.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, update
 
 from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.store import schema
@@ -60,6 +60,11 @@ def living(column: str = "id") -> Select[tuple[str]]:
     return select(_n.c[column]).where(_n.c.lease_until > database_now())
 
 
+def taking_up() -> Select[tuple[str]]:
+    """The names of living nodes that take up work: those that drain do not."""
+    return living("name").where(_n.c.draining_at.is_(None))
+
+
 class NodeTable:
     """The `nodes` and `node_slots` tables in one transaction."""
 
@@ -86,17 +91,23 @@ class NodeTable:
         return Heartbeat(now, draining=False)
 
     def renew(self, node_id: str, lease_seconds: float, slots: int) -> Heartbeat | None:
-        """The lease holds for so long from now; None if it was over already: then nothing is the node's any more."""
-        now = self.now()
+        """The lease holds for so long from now; None if it was over already: then nothing is the node's any more.
+
+        One statement looks and renews: between two the lease could end, and somebody take the work over. (Others see
+        the renewal only when it is committed; what comes of a commit that took too long is `Node`'s to see.)
+        """
+        now = database_now()
         renewed = self._connection.execute(
             update(_n)
             .where(_n.c.id == node_id, _n.c.lease_until > now)
             .values(seen_at=now, lease_until=now + lease_seconds, slots=slots)
-        )
-        if renewed.rowcount != 1:
-            return None
-        draining_at = self._connection.scalar(select(_n.c.draining_at).where(_n.c.id == node_id))
-        return Heartbeat(now, draining_at is not None)
+            .returning(_n.c.seen_at, _n.c.draining_at)
+        ).one_or_none()
+        return None if renewed is None else Heartbeat(renewed.seen_at, renewed.draining_at is not None)
+
+    def is_alive(self, node_id: str) -> bool:
+        """Whether this run of a node holds its lease."""
+        return self._connection.execute(living().where(_n.c.id == node_id)).first() is not None
 
     def leave(self, node_id: str) -> None:
         """The node ends, and has let go of everything."""
@@ -111,8 +122,10 @@ class NodeTable:
         )
         if (other := self._connection.execute(taken).first()) is not None:
             raise SlotTakenError(f"{other.url} serves the node {other.name} already.")
-        mine = _s.c.node_id == node_id
-        self._connection.execute(delete(_s).where(mine | _s.c.place.in_(list(places))))
+        left_behind = and_(
+            _s.c.place.in_(list(places)), _s.c.node_id.not_in(living())
+        )  # who comes second finds the key
+        self._connection.execute(delete(_s).where(or_(_s.c.node_id == node_id, left_behind)))
         for place, url in places.items():
             self._connection.execute(insert(_s).values(place=place, node_id=node_id, url=url))
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, select
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.store import facts, postgresql, schema, sqlcipher
 from monero_escrow.store.group_commit import GroupCommit
-from monero_escrow.store.migrate import migrate, require_current
+from monero_escrow.store.migrate import migrate, one_at_a_time, require_current
 from monero_escrow.store.own_commit import OwnCommit
 from monero_escrow.store.sealing import Sealer, derive_key
 from monero_escrow.store.store import Begin, SqlStore
@@ -33,6 +33,16 @@ class UnrestoredBackupError(EscrowError):
 
     code = "unrestored_backup"
     what_to_do = "Move it out of DATA_DIR, and bring it back with `monero-escrow restore FILE`."
+
+
+class DatabaseMovedError(EscrowError):
+    """The rows of this file live on a server now: two live copies could hand out one address twice."""
+
+    code = "database_moved"
+    what_to_do = (
+        "Set DATABASE_URL to that server's database. To go back to the file for good, see docs/upgrading.md: it is "
+        "restored like a backup, and the server's database must never be used again."
+    )
 
 
 class PostgresqlStore(SqlStore):
@@ -63,7 +73,7 @@ def open_sqlcipher(
     return SqlStore(engine, sealer, begin, GroupCommit(begin, sealer))
 
 
-def open_postgresql(url: str, master_key: bytes, network: str, *, migrates: bool = True) -> SqlStore:
+def open_postgresql(url: str, master_key: bytes, network: str, *, migrates: bool = True) -> PostgresqlStore:
     """The store on a PostgreSQL server, made and migrated to this version's schema.
 
     `url` is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with libpq's options such as `?sslmode=verify-full`. Several
@@ -97,6 +107,8 @@ def _make_ours(begin: Begin, ours: dict[str, str], *, migrates: bool, restores: 
     if migrates:
         migrate(begin)
         with begin(writes=True) as connection:
+            one_at_a_time(connection)
+            _hold_to(connection, ours, restores=restores)  # somebody else may have made it theirs meanwhile
             _keep_facts(connection, ours)
 
 
@@ -105,6 +117,8 @@ def _hold_to(connection: Connection, wanted: dict[str, str], *, restores: bool) 
     if not inspect(connection).has_table(schema.facts.name):
         return
     known = facts.read_facts(connection)
+    if facts.MOVED_TO in known and not restores:
+        raise DatabaseMovedError(f"This database was moved to PostgreSQL at {known[facts.MOVED_TO]}.")
     if facts.COPIED_AT in known and not restores:
         raise UnrestoredBackupError("This is a backup, put in the place of a database. It was left as it was.")
     for name, value in wanted.items():

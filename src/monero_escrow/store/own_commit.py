@@ -2,7 +2,8 @@
 
 The server gathers commits by itself. What it undid because two got into each other's way (a deadlock, a row that two
 wanted to add first) is run again from the beginning. Where the connection broke in the middle of COMMIT, the server is
-asked whether it happened; only if nobody can say, the caller is told so.
+asked whether it happened; only if nobody can say, the caller is told so. It cannot say once it recovered from a crash:
+the number of a transaction that reached no disk is given to another one then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from monero_escrow.store.postgresql import run_of
 from monero_escrow.store.sealing import Sealer
 from monero_escrow.store.store import CommitUnknownError, unavailable
 from monero_escrow.store.transaction import Transaction
@@ -28,6 +30,8 @@ _MOST_RUNS: Final = 5
 _GOT_IN_THE_WAY: Final = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 _WHICH = text("SELECT pg_current_xact_id_if_assigned()::text")
 _WHAT_BECAME = text("SELECT pg_xact_status(CAST(:which AS xid8))")
+_NOT_GIVEN_YET: Final = psycopg.errors.InvalidParameterValue
+_NEVER_KNOWN: Final = "never known"
 _ASK_SECONDS: Final = 10.0
 _ASK_AGAIN_SECONDS: Final = 0.2
 
@@ -49,12 +53,14 @@ class OwnCommit:
         self._threads.shutdown()
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
+        was_second = False
         for run in range(1, _MOST_RUNS + 1):
             try:
                 return self._write_once(work)
             except IntegrityError as error:  # somebody else was first; or a fault of ours, which comes again
-                if run > 1 or not isinstance(error.orig, psycopg.errors.UniqueViolation):
+                if was_second or run == _MOST_RUNS or not isinstance(error.orig, psycopg.errors.UniqueViolation):
                     raise
+                was_second = True
             except DBAPIError as error:
                 if run == _MOST_RUNS or not isinstance(error.orig, _GOT_IN_THE_WAY):
                     raise unavailable(error) from None
@@ -65,34 +71,39 @@ class OwnCommit:
         with self._engine.connect() as connection, connection.begin() as transaction:
             tx = Transaction(connection, self._sealer)
             result = work(tx)
-            which = connection.scalar(_WHICH)
+            tx.complete()
+            which, run = connection.scalar(_WHICH), run_of(connection)
             try:
                 transaction.commit()
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                self._find_out(which, error)
+                self._find_out(which, run, error)
         tx.committed()
         return result
 
-    def _find_out(self, which: str | None, error: DBAPIError) -> None:
+    def _find_out(self, which: str | None, run: object, error: DBAPIError) -> None:
         """Return if the transaction was committed after all. Raises DatabaseBusyError, CommitUnknownError."""
         if which is None:
             raise unavailable(error) from None  # it had written nothing
         last = time.monotonic() + _ASK_SECONDS
         while time.monotonic() < last:
-            match self._what_became_of(which):
-                case "committed":
-                    return
-                case "aborted":
-                    raise unavailable(error) from None
+            became, same_run = self._what_became_of(which, run)
+            if became == "committed" and same_run:
+                return
+            if became == "committed":
+                break  # by us before the server crashed, or by another one that was given our number since
+            if became == _NEVER_KNOWN or became == "aborted" or (became is not None and not same_run):
+                raise unavailable(error) from None
             time.sleep(_ASK_AGAIN_SECONDS)
         raise CommitUnknownError("The connection to the database broke in the middle of a commit.") from None
 
-    def _what_became_of(self, which: str) -> str | None:
+    def _what_became_of(self, which: str, run: object) -> tuple[str | None, bool]:
+        """Its state (None: nobody can say), and whether this is still the run of the server that it was made in."""
         try:
             with self._engine.connect() as connection:
                 status: str | None = connection.scalar(_WHAT_BECAME, {"which": which})
-                return status
-        except DBAPIError:
-            return None
+                return status, run_of(connection) == run
+        except DBAPIError as error:
+            # "transaction ID is in the future": a crash made the server forget that it had given this number.
+            return (_NEVER_KNOWN if isinstance(error.orig, _NOT_GIVEN_YET) else None), False

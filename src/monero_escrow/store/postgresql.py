@@ -16,24 +16,29 @@ from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
 
 WRITERS: Final = 8
 READERS: Final = 4
 _SPARE_CONNECTIONS: Final = 2
-_LEAST_VERSION: Final = 13
+LEAST_VERSION: Final = 13
 """The first with `pg_current_xact_id`, by which it is asked whether a transaction was committed."""
 
 _CONNECT_SECONDS: Final = 5
 _STATEMENT_MS: Final = 10_000
+_SILENT_MS: Final = 5_000
+"""A node that is stopped or cut off in the middle of a transaction keeps its locks for no longer: whoever takes its
+work over passes locked rows by, and must not have to wait for more than about a lease.
+"""
 _SERVER_SETTINGS: Final = {
     "timezone": "UTC",
     "statement_timeout": str(_STATEMENT_MS),
     "lock_timeout": str(_STATEMENT_MS),
-    "idle_in_transaction_session_timeout": "30000",
+    "idle_in_transaction_session_timeout": str(_SILENT_MS),
 }
 
 _HISTORY = text(
@@ -41,6 +46,10 @@ _HISTORY = text(
     "|| substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 )
 """Which cluster this is, and its timeline: a new one begins with every promotion and every restore to a moment."""
+
+
+_RUN: Final = "SELECT stats_reset FROM pg_stat_bgwriter"
+"""The statistics begin anew with every recovery from a crash. (When somebody resets them, we merely know less.)"""
 
 
 class DatabaseUnreachableError(UnavailableError):
@@ -66,7 +75,7 @@ class ServerReplacedError(EscrowError):
 
 def postgresql_engine(url: str) -> Engine:
     """An engine on the server, with a pool of its own. Nothing is connected yet."""
-    return create_engine(
+    engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg", query={}),
         pool_size=WRITERS + READERS + _SPARE_CONNECTIONS,
         max_overflow=0,
@@ -75,6 +84,17 @@ def postgresql_engine(url: str) -> Engine:
         hide_parameters=True,  # an error's text would carry addresses and sealed secrets
         connect_args=_how_to_connect(url),
     )
+    event.listen(engine, "handle_error", _without_values)
+    return engine
+
+
+def _without_values(context: ExceptionContext) -> None:
+    """Of an error keep the first line: after it the server quotes the row, with addresses, and the statement."""
+    error, told = context.original_exception, context.sqlalchemy_exception
+    if isinstance(error, psycopg.Error):
+        error.args = (_first_line(error),)
+        if told is not None:
+            told.args = (f"({type(error).__name__}) {error}",)
 
 
 async def listening_to(url: str, channel: str) -> psycopg.AsyncConnection[Any]:
@@ -116,8 +136,8 @@ def require_suitable(engine: Engine) -> None:
     """Raise DatabaseUnsuitableError unless the server and our rights there are what the service needs."""
     with begin(engine, writes=False) as connection:
         version = int(connection.scalar(text("SHOW server_version_num")) or 0)
-        if version // 10_000 < _LEAST_VERSION:
-            raise DatabaseUnsuitableError(f"The server is PostgreSQL {version // 10_000}; {_LEAST_VERSION} is needed.")
+        if version // 10_000 < LEAST_VERSION:
+            raise DatabaseUnsuitableError(f"The server is PostgreSQL {version // 10_000}; {LEAST_VERSION} is needed.")
         encoding = connection.scalar(text("SHOW server_encoding"))
         if encoding != "UTF8":
             raise DatabaseUnsuitableError(
@@ -136,10 +156,7 @@ def require_suitable(engine: Engine) -> None:
                 "The server acknowledges what is not on disk: fsync or synchronous_commit is off.",
                 what_to_do="Set both to on: a payment that a crash forgets could be made again.",
             )
-        schema = connection.scalar(text("SELECT current_schema()"))
-        if schema is None or not connection.scalar(
-            text("SELECT has_schema_privilege(current_schema(), 'CREATE, USAGE')")
-        ):
+        if not connection.scalar(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")):
             raise DatabaseUnsuitableError(
                 "The user may not make tables there.",
                 what_to_do="Let it own the database: ALTER DATABASE escrow OWNER TO the_user;",
@@ -152,28 +169,44 @@ def _is_durable(connection: Connection) -> bool:
     return bool(connection.scalar(text(durable)))
 
 
-def history_of(connection: Connection) -> str:
-    """Which server this is, and which of its timelines."""
-    return str(connection.scalar(_HISTORY))
-
-
 class History:
-    """Keeps an engine to the history it was opened in."""
+    """Keeps an engine to the history it was opened in, and tells of each connection to which run of the server it is.
+
+    A run begins with a recovery from a crash: a transaction of before may be forgotten then, and its number given to
+    another one.
+    """
 
     def __init__(self, engine: Engine) -> None:
         with begin(engine, writes=False) as connection:
-            self.known = history_of(connection)
+            self.known = str(connection.scalar(_HISTORY))
         self.replaced = False
         engine.dispose()  # the connections that were made before the question
         event.listen(engine, "connect", self._ask)
 
-    def _ask(self, connection: psycopg.Connection[Any], _record: object) -> None:
+    def _ask(self, connection: psycopg.Connection[Any], record: ConnectionPoolEntry) -> None:
         with connection.cursor() as cursor:
-            row = cursor.execute(str(_HISTORY)).fetchone()
+            (history,) = cursor.execute(str(_HISTORY)).fetchone() or ("",)
+            (run,) = cursor.execute(_RUN).fetchone() or (None,)
         connection.rollback()
-        if row is None or row[0] != self.known:
+        if history != self.known:
             self.replaced = True
             raise psycopg.OperationalError("the server was replaced by another one, or by an earlier state of itself")
+        record.info[_RUN] = run
+
+
+def run_of(connection: Connection) -> object:
+    """In which run of the server the connection was made; comparable with that of another connection."""
+    return connection.info.get(_RUN)
+
+
+def place_of(url: str) -> str:
+    """Where a URL leads, as people may see it: host, port and database; neither user nor password.
+
+    Several hosts stand among its options.
+    """
+    target = make_url(url)
+    host, port = target.host or target.query.get("host"), target.port or target.query.get("port")
+    return f"{host or 'the local socket'}{f':{port}' if port else ''}/{target.database or ''}"
 
 
 @contextmanager
@@ -182,14 +215,12 @@ def told_clearly(url: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        reason = _reason(error)
+        reason = _first_line(error.orig or error).rstrip(".")
         if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise DatabaseUnsuitableError(f"The user lacks rights: {reason}.") from None
-        target = make_url(url)
-        where = f"{target.host or 'the local socket'}{f':{target.port}' if target.port else ''}/{target.database or ''}"
-        raise DatabaseUnreachableError(f"PostgreSQL at {where}: {reason}.") from None
+        raise DatabaseUnreachableError(f"PostgreSQL at {place_of(url)}: {reason}.") from None
 
 
-def _reason(error: DBAPIError) -> str:
-    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error.orig).__name__).rstrip(".")
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -117,6 +117,7 @@ escrows = Table(
     Index("ix_escrows_due_height", "due_height"),
     Index("ix_escrows_rescan_from", "rescan_from"),
     Index("ix_escrows_state", "state", "created_at", "id"),
+    Index("ix_escrows_counted", "state"),  # an eighth of the one above: how many are in each state is read from it
 )
 
 scanned_blocks = Table(

@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.errors import EscrowError, InvalidInputError, UnavailableError
 from monero_escrow.store.sealing import Sealer
 from monero_escrow.store.transaction import Transaction
 
@@ -51,6 +51,13 @@ class DatabaseBusyError(UnavailableError):
         "Nothing was changed; try again. If it lasts: check that the database's disk has free space and, for a server, "
         "that it runs and can be reached; for a file, that no other program holds it."
     )
+
+
+class UnfitValueError(InvalidInputError):
+    """A text or number that no column takes. What callers send is checked before; this is the net beneath."""
+
+    code = "unfit_value"
+    what_to_do = "Leave out control characters, and send shorter texts and smaller numbers. Nothing was changed."
 
 
 class CommitUnknownError(UnavailableError):
@@ -116,6 +123,8 @@ def transact(begin: Begin, sealer: Sealer, work: Callable[[Transaction], T], *, 
         with begin(writes=writes) as connection:
             tx = Transaction(connection, sealer, writes=writes)
             result = work(tx)
+            if writes:
+                tx.complete()
     except IntegrityError:
         raise  # a constraint of the schema: a fault of ours, not of the database
     except DBAPIError as error:
@@ -131,10 +140,14 @@ async def _to_its_end(job: Future[T]) -> T:
         return await asyncio.shield(answer)
     except asyncio.CancelledError:
         await asyncio.wait([answer])
+        if not answer.cancelled():
+            answer.exception()  # looked at: nobody waits for it any more, and asyncio would report it as forgotten
         raise
 
 
-def unavailable(error: DBAPIError) -> DatabaseBusyError:
-    """What callers get for what the database said."""
+def unavailable(error: DBAPIError) -> EscrowError:
+    """What callers get for what the database said: it is away, or (UnfitValueError) it would never take this."""
     reason = str(error.orig).strip().partition("\n")[0].rstrip(".")
+    if isinstance(error, DataError):
+        return UnfitValueError(f"The database cannot hold what it was given: {reason}.")
     return DatabaseBusyError(f"The database did not take the transaction: {reason}.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 from sqlalchemy import Connection
@@ -38,10 +39,20 @@ class Transaction:
         self.journal = Journal(connection)
         self.audit = AuditTable(connection)
         self.outbox = Outbox(connection)
-        self.idempotency = IdempotencyTable(connection)
+        self.idempotency = IdempotencyTable(connection, locks=writes)
         self.keys = KeyTable(connection)
         self.nodes = NodeTable(connection)
         self.work = WorkTable(connection)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of the work that is undone by itself when it raises, and spoils nothing of the rest."""
+        with self.outbox.undone_with(self.connection.begin_nested()):
+            yield
+
+    def complete(self) -> None:
+        """The work is done; next is the commit."""
+        self.outbox.write()
 
     def after_commit(self, tell: Callable[[], None]) -> None:
         """Call this once what was done here is durable: a log line must not tell of what never happened.

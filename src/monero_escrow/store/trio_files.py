@@ -22,8 +22,13 @@ class OldTrio:
     filenames: Mapping[Role, str]
 
 
-def old_trios(connection: Connection, *, settled_before: float, abandoned_before: float, limit: int) -> list[OldTrio]:
+def old_trios(
+    connection: Connection, *, settled_before: float, abandoned_before: float, limit: int, node_name: str | None = None
+) -> list[OldTrio]:
     """Trios with files that were not removed yet: abandoned ones, and those of escrows that are closed for good.
+
+    Of several nodes each is told only of those whose files it has itself, `node_name` being its name: what it does not
+    see it would take for removed.
 
     An escrow is closed for good when nothing is due any more, by the clock or by the chain: it is closed, everything
     that came or was paid is final, and it was watched long enough. Times are seconds since the epoch.
@@ -32,6 +37,9 @@ def old_trios(connection: Connection, *, settled_before: float, abandoned_before
     nothing_due = and_(e.c.due_at.is_(None), e.c.due_height.is_(None), e.c.rescan_from.is_(None))
     settled = and_(e.c.state.in_(CLOSED_STATES), nothing_due, e.c.updated_at < settled_before)
     abandoned = and_(t.c.state == TrioState.ABANDONED, t.c.finished_at < abandoned_before)
+    if node_name is not None:
+        settled = and_(settled, or_(e.c.home == node_name, e.c.home.is_(None)))
+        abandoned = and_(abandoned, or_(t.c.home == node_name, t.c.home.is_(None)))
     query = (
         select(t.c.id, t.c.escrow_id)
         .join(e, e.c.id == t.c.escrow_id, isouter=True)

@@ -128,9 +128,10 @@ class TrioTable:
         """Every earlier attempt for this escrow that was never finished."""
         self._abandon_all(_t.c.escrow_id == escrow_id, trouble, now)
 
-    def abandon_left_over(self, trouble: str, now: float) -> None:
-        """Every attempt for the stock whose maker is not there any more."""
-        self._abandon_all(and_(_t.c.escrow_id.is_(None), _HAS_NO_MAKER), trouble, now)
+    def abandon_left_over(self, trouble: str, now: float, of: Maker = NOBODY) -> None:
+        """Every attempt for the stock whose maker is not there any more, and those of this one, which makes none."""
+        nobodys = or_(_HAS_NO_MAKER, _t.c.node_id == of.node_id)
+        self._abandon_all(and_(_t.c.escrow_id.is_(None), nobodys), trouble, now)
 
     def _abandon_all(self, which: ColumnElement[bool], trouble: str, now: float) -> None:
         unfinished = select(_t.c.id).where(which, _t.c.state == TrioState.MAKING)
@@ -162,9 +163,11 @@ class TrioTable:
         query = select(_t.c.finished_at).where(_IN_STOCK).order_by(_t.c.finished_at)
         return [now - finished_at for finished_at in self._connection.scalars(query)]
 
-    def stock_being_made(self) -> int:
-        """How many trios are being made for the stock this moment, by all nodes together."""
-        being_made = and_(_t.c.escrow_id.is_(None), _t.c.state == TrioState.MAKING, _HAS_MAKER)
+    def stock_made_elsewhere(self, here: Maker) -> int:
+        """How many trios other nodes are making for the stock this moment."""
+        being_made = and_(
+            _t.c.escrow_id.is_(None), _t.c.state == TrioState.MAKING, _HAS_MAKER, _t.c.node_id != here.node_id
+        )
         return self._connection.scalar(select(func.count()).where(being_made)) or 0
 
     def quarantine_unclaimed(self, trouble: str) -> int:

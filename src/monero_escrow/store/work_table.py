@@ -16,12 +16,13 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout_states import UNDER_WAY
 from monero_escrow.store import schema
-from monero_escrow.store.node_table import living
+from monero_escrow.store.database_time import database_now
+from monero_escrow.store.node_table import living, taking_up
 
 SCAN: Final = "scan"
 """The duty of scanning the chain."""
 
-_e, _d = schema.escrows, schema.duties
+_e, _d, _n = schema.escrows, schema.duties, schema.nodes
 _WORK_STATES = (State.SETTING_UP, State.PAYING_OUT)
 
 
@@ -50,16 +51,11 @@ class WorkTable:
     def claim_due(self, node_id: str, node_name: str, now: float, limit: int, *, home_seconds: float) -> list[Claim]:
         """Claim escrows that are due and nobody's: set-ups and payouts first, then the longest waiting.
 
-        Whose wallets' files another living node has is left to that one for `home_seconds`. Rows that others are
-        claiming this very moment are passed over.
+        Whose wallets' files another node has that takes up work is left to that one for `home_seconds`. Rows that
+        others are claiming this very moment are passed over.
         """
-        home = or_(
-            _e.c.home.is_(None),
-            _e.c.home == node_name,
-            _e.c.due_at <= now - home_seconds,
-            _e.c.home.not_in(living("name")),
-        )
-        ready = and_(_e.c.due_at <= now, self._nobodys(_e.c.node_id), home)
+        at_home = or_(_at_home(node_name), _e.c.due_at <= now - home_seconds)
+        ready = and_(_e.c.due_at <= now, self._nobodys(_e.c.node_id), at_home)
         work = self._pick(and_(ready, _e.c.state.in_(_WORK_STATES)), limit)
         looks = self._pick(and_(ready, _e.c.state.not_in(_WORK_STATES)), limit - len(work)) if limit > len(work) else []
         return self._take([*work, *looks], node_id, node_name)
@@ -80,12 +76,25 @@ class WorkTable:
     def _nobodys(self, holder: ColumnElement[str | None]) -> ColumnElement[bool]:
         return or_(holder.is_(None), holder.not_in(living()))
 
-    def next_due_at(self) -> float | None:
-        """When the next escrow that nobody works on is due."""
-        earliest: float | None = self._connection.scalar(
-            select(func.min(_e.c.due_at)).where(self._nobodys(_e.c.node_id))
-        )
-        return earliest
+    def next_due_at(self, node_name: str, *, home_seconds: float) -> float | None:
+        """When this node may claim something next: as `claim_due` says, so that nobody asks again and again meanwhile.
+
+        Two looks at the beginning of the index, and not one at all of it.
+        """
+        nobodys = self._nobodys(_e.c.node_id)
+        first: float | None = self._connection.scalar(select(func.min(_e.c.due_at)).where(nobodys))
+        if first is None:
+            return None
+        at_home = and_(nobodys, _e.c.due_at <= first + home_seconds, _at_home(node_name))
+        mine: float | None = self._connection.scalar(select(func.min(_e.c.due_at)).where(at_home))
+        return first + home_seconds if mine is None else mine
+
+    def seconds_to_next_lapse(self, node_id: str) -> float | None:
+        """How long until the lease of another node ends, unless it is renewed; None if there is no other node."""
+        now = database_now()
+        others = and_(_n.c.id != node_id, _n.c.lease_until > now)
+        seconds: float | None = self._connection.scalar(select(func.min(_n.c.lease_until) - now).where(others))
+        return seconds
 
     def require(self, claim: Claim) -> None:
         """Lock the escrow, and raise ClaimLostError unless the claim still holds. Goes before whatever is written."""
@@ -137,3 +146,8 @@ class WorkTable:
         """Another node may take it up at once."""
         same = (_d.c.name == claim.subject, _d.c.fence == claim.fence)
         self._connection.execute(update(_d).where(*same).values(node_id=None))
+
+
+def _at_home(node_name: str) -> ColumnElement[bool]:
+    """Whose wallets' files are on this node, or on none that takes up work; or with which that one did not get on."""
+    return or_(_e.c.home.is_(None), _e.c.home == node_name, _e.c.failures > 0, _e.c.home.not_in(taking_up()))

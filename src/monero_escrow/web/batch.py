@@ -67,9 +67,10 @@ async def init_escrows_of_orders(
     """
     ctx = conductor.ctx
     repeatable = Repeatable.of(caller.id, idempotency_key, "POST", "batch", await request.json())
-    recorded = await ctx.store.read(repeatable.recorded_answer)
-    if recorded is not None:
-        return _answer(recorded, replayed=True)
+    if idempotency_key is not None:  # nothing of another batch may be taken under the same key meanwhile
+        recorded = await ctx.store.write(lambda tx: repeatable.reserve(tx, ctx.clock.now()))
+        if recorded is not None:
+            return _answer(recorded, replayed=True)
     answers: list[BatchAnswer] = []
     for some in _chunks(wanted.orders, _ORDERS_A_TRANSACTION):
         answers += await _take(ctx, caller, some)

@@ -71,10 +71,10 @@ class Deciding:
             return recorded
 
         def act(tx: Transaction) -> tuple[dict[str, Any], bool]:
+            find_escrow(tx, escrow_id, scope, caller.shop_id)  # first: whoever waited for it sees what was answered
             recorded = repeatable.recorded_answer(tx)
             if recorded is not None:
                 return recorded, True
-            find_escrow(tx, escrow_id, scope, caller.shop_id)
             decision(tx)
             answer = escrow_answer(escrow_view(tx, escrow_id), scope).model_dump(mode="json")
             repeatable.record_answer(tx, answer, ctx.clock.now())

@@ -60,9 +60,20 @@ class Repeatable:
         fingerprint, answer = found
         if fingerprint != self.fingerprint:
             raise IdempotencyKeyReusedError("This Idempotency-Key belongs to another request.")
-        return dict(answer)
+        return dict(answer) or None
+
+    def reserve(self, tx: Transaction, now: float) -> dict[str, Any] | None:
+        """Before work that takes several transactions: from here on the key belongs to this request, answered or not.
+
+        The answer it had already, if any. Raises IdempotencyKeyReusedError.
+        """
+        if self.key is None:
+            return None
+        if tx.idempotency.find(self.caller, self.key) is None:
+            tx.idempotency.add(self.caller, self.key, self.fingerprint, {}, now)
+        return self.recorded_answer(tx)
 
     def record_answer(self, tx: Transaction, answer: Mapping[str, Any], now: float) -> None:
         """Keep the answer, in the transaction of what it tells of."""
         if self.key is not None:
-            tx.idempotency.add(self.caller, self.key, self.fingerprint, answer, now)
+            tx.idempotency.put(self.caller, self.key, self.fingerprint, answer, now)

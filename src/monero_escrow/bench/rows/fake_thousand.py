@@ -13,81 +13,35 @@ import statistics
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from random import Random
 from typing import Any
 
 from monero_escrow.bench.figures import Aim, Chart, Figure, Findings, On, Series, Unit, p50_and_p99
 from monero_escrow.bench.gauges import cpu_seconds
-from monero_escrow.bench.latencies import Latencies, read_latencies
+from monero_escrow.bench.latencies import read_latencies
 from monero_escrow.bench.report import Form
 from monero_escrow.bench.run import Run
 from monero_escrow.bench.stage import new_order_id, some_address
+from monero_escrow.bench.stand_ins import FOR_QUICK, NETWORK, SlowCalls, own_seconds, slow_slots
 from monero_escrow.clock import SystemClock
 from monero_escrow.config import Settings
-from monero_escrow.core.address import Network
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import PICONERO_PER_XMR
 from monero_escrow.core.payout import Terms
-from monero_escrow.core.roles import TRIO, role_of_slot
+from monero_escrow.core.roles import TRIO
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.init_escrow import Order, init_escrow
-from monero_escrow.fleet.instance import identify
 from monero_escrow.fleet.pool import SlotPool
-from monero_escrow.fleet.slot import Slot
-from monero_escrow.monero.fake.faults import Fault, Moment, Phase
-from monero_escrow.monero.fake.files import FakeDisk
-from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
-from monero_escrow.monero.versions import MoneroVersion, abilities_of
 from monero_escrow.store.opening import open_sqlcipher
 
-_NETWORK = Network.TESTNET
-_VERSION = MoneroVersion(0, 18, 5, 3)
 _LIMIT_SECONDS = 1_200.0
 _HEARTBEAT_SECONDS = 0.02
-_FOR_QUICK = Latencies({"generate_from_keys": (0.2, 0.4), "open_wallet": (0.1, 0.3), "make_multisig": (0.05, 0.1)})
-# A wallet does not pass one of these before the others have come to it: what precedes is as slow as the slowest.
-_TOGETHER = frozenset({"prepare_multisig", "make_multisig", "exchange_multisig_keys", "close_wallet"})
-
-
-class SlowCalls:
-    """The fault plan of one stand-in: every call arrives after a recorded time. Keeps what it gave to which call."""
-
-    def __init__(self, latencies: Latencies, seed: int) -> None:
-        self.given: list[tuple[str, float]] = []
-        self.at_work = False
-        self._latencies = latencies
-        self._rng = Random(seed)
-
-    async def __call__(self, moment: Moment) -> Fault:
-        if self.at_work and moment.phase is Phase.ARRIVING:
-            seconds = self._latencies.drawn(moment.method, self._rng)
-            self.given.append((moment.method, seconds))
-            if seconds > 0:
-                await asyncio.sleep(seconds)
-        return Fault.NONE
-
-
-def own_seconds(wallets: Sequence[Sequence[tuple[str, float]]]) -> float:
-    """The least time a set-up can take whose wallets' calls, in order, took so long: rounds begin together.
-
-    `wallets` are the (method, seconds) of each wallet of the trio.
-    """
-    rounds: list[list[float]] = []
-    for calls in wallets:
-        sums = [0.0]
-        for method, seconds in calls:
-            if method in _TOGETHER:
-                sums.append(0.0)
-            sums[-1] += seconds
-        rounds.append(sums)
-    return sum(max(sums[number] for sums in rounds if number < len(sums)) for number in range(max(map(len, rounds))))
 
 
 async def measure(run: Run) -> Findings:
     """All requests at once, each until its address is there."""
     count = run.pick(20, 1_000)
-    latencies = _FOR_QUICK if run.form is Form.QUICK else read_latencies(run.results)
+    latencies = FOR_QUICK if run.form is Form.QUICK else read_latencies(run.results)
     async with AsyncExitStack() as stack:
         run.teller.say(f"making {count * len(TRIO)} fake slots")
         plans = [SlowCalls(latencies, seed) for seed in range(count * len(TRIO))]
@@ -128,20 +82,13 @@ async def _service(stack: AsyncExitStack, run: Run, plans: Sequence[SlowCalls]) 
     """The conductor at work on slots that are inspected, with a store of its own."""
     settings = Settings(
         _env_file=None,
-        monero_network=_NETWORK,
+        monero_network=NETWORK,
         monero_daemon_url=None,
         data_dir=run.folder,
         lease_wait_seconds=_LIMIT_SECONDS,
     )
-    slots = []
-    for index, plan in enumerate(plans):
-        url = f"http://127.0.0.1:{index + 1}"
-        fake = FakeWalletRpc(url, FakeDisk(), Random(index), network=_NETWORK, version=_VERSION, faults=plan)
-        slot = Slot(index, role_of_slot(index), fake)
-        slot.abilities = abilities_of(_VERSION)
-        await identify(slot)
-        slots.append(slot)
-    store = open_sqlcipher(settings.database_path, os.urandom(32), _NETWORK)
+    slots = await slow_slots(plans)
+    store = open_sqlcipher(settings.database_path, os.urandom(32), NETWORK)
     stack.callback(store.close)
     clock = SystemClock()
     pool = SlotPool(slots, clock, quarantine_seconds=settings.quarantine_seconds)
@@ -158,7 +105,7 @@ async def _set_up_all(run: Run, conductor: Conductor, count: int) -> list[float 
     async def one() -> float | None:
         nonlocal done
         begun = time.perf_counter()
-        terms = Terms(PICONERO_PER_XMR, some_address(_NETWORK), some_address(_NETWORK))
+        terms = Terms(PICONERO_PER_XMR, some_address(NETWORK), some_address(NETWORK))
         made, _ = await init_escrow(conductor.ctx, "bench", Order(new_order_id(), terms), "bench")
         await conductor.wait_while(made.id, State.SETTING_UP, _LIMIT_SECONDS)
         seconds = time.perf_counter() - begun

@@ -55,6 +55,7 @@ def upgrade() -> None:
     op.create_index("ix_escrows_node_id", "escrows", ["node_id"], postgresql_where=_IS_HELD, sqlite_where=_IS_HELD)
     op.create_index("ix_escrows_created_at", "escrows", ["created_at", "id"])
     op.create_index("ix_escrows_shop_created_at", "escrows", ["shop_id", "created_at", "id"])
+    op.create_index("ix_escrows_counted", "escrows", ["state"])
     if op.get_bind().dialect.name == "postgresql":  # SQLite takes texts of any length already
         for table, column in _ANY_LENGTH:
             op.alter_column(table, column, type_=sa.Text())
