@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -50,6 +51,8 @@ class Member:
     store: SharedStore
     node: Node
     bell: Bell
+    heartbeat: asyncio.Task[None]
+    """Beats from the moment the node has joined: to start may take longer than a lease."""
 
     def conductor(self, ctx: Context) -> Conductor:
         """One that works only on what this node has claimed."""
@@ -68,7 +71,11 @@ class Member:
 
     def jobs(self, conductor: Conductor) -> list[Coroutine[object, object, None]]:
         """What runs beside the work: each until cancelled."""
-        return [self.node.run(), self.bell.run(conductor.hear), self._watch_server()]
+        return [self._watch_heartbeat(), self.bell.run(conductor.hear), self._watch_server()]
+
+    async def _watch_heartbeat(self) -> None:
+        """It ends only by a fault of ours, and then so does the service."""
+        await asyncio.shield(self.heartbeat)
 
     async def _watch_server(self) -> None:
         while not self.store.history.replaced:
@@ -82,10 +89,13 @@ async def joined_node(settings: Settings, store: SharedStore, clock: Clock) -> A
     places = places_of(settings.monero_rpc_urls)
     node = Node(store, clock, settings.node_name, settings.node_lease_seconds, places)
     await node.join()
+    heartbeat = asyncio.create_task(node.run())
     try:
         await treat_as_restored_if_replaced(store, store.history.known, node.clock.now())
-        yield Member(store, node, bell_of(settings, store, clock))
+        yield Member(store, node, bell_of(settings, store, clock), heartbeat)
     finally:
+        heartbeat.cancel()
+        await asyncio.wait([heartbeat])
         await node.leave()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from monero_escrow.config import Settings
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout_states import PayoutState
-from monero_escrow.escrows import decide
+from monero_escrow.escrows import ask_chain, decide
 from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
@@ -23,11 +23,14 @@ from monero_escrow.monero.waiting import until
 from monero_escrow.service import only_one
 from monero_escrow.store import facts, schema
 from monero_escrow.store.backup import make_backup
+from monero_escrow.store.known_spends import KnownOutput
 from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.fake_service import CONFIRMATIONS, Town, payout_is, reached, settings_of, view
-from unit.rows import add_funded, hex64
+from unit.rows import add_funded, hex64, output, plan
+from unit.rows import decide as add_decision
 from unit.slots import VirtualClock
 
 PAID_ELSEWHERE = "paid, recipient unknown"
@@ -248,3 +251,22 @@ async def said(capsys: pytest.CaptureFixture[str], what: str, *, times: int, clo
 
     await until(often_enough, limit_seconds=20)
     return log
+
+
+async def test_what_another_node_has_asked_about_meanwhile_is_not_judged_by_what_was_known_before(
+    ctx: Context, store: SqlStore
+) -> None:
+    coin = output("coin")
+
+    def decided_and_asked(tx: Transaction) -> None:
+        add_funded(tx)
+        add_decision(tx, "payout", "escrow", plan("coin"))
+        facts.put_fact(tx.connection, facts.RESTORED_AT, 1.0)
+        facts.put_fact(tx.connection, facts.RESTORED_CHECKED_AT, 2.0)
+
+    await store.write(decided_and_asked)
+    spent = KnownOutput("escrow", coin.public_key, coin.txid, hex64("image"), "payout", PayoutState.DECIDED)
+    before, answer = ask_chain._Known([spent], {}), ask_chain._Answer([spent], frozenset())
+
+    assert await store.write(lambda tx: ask_chain._record(ctx, tx, before, answer)) == (0, 0)
+    assert (await store.read(lambda tx: tx.payouts.get("payout"))).state is PayoutState.DECIDED

@@ -14,11 +14,13 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.repairs import MOST_FAILURES, MOST_REPLACEMENTS, REFUSALS_BEFORE_REPLACEMENT
 from monero_escrow.escrows import decide, held
 from monero_escrow.escrows.context import Context, DaemonUnavailableError
+from monero_escrow.escrows.repair import Remedy, rule_for
 from monero_escrow.escrows.signers import SignersDisagreeError
 from monero_escrow.monero.errors import TransactionRefusedError
 from monero_escrow.monero.ports import DaemonTransaction, KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, PayoutState, TrioRecord
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.store.work_table import ClaimLostError
 from unit.rows import XMR, hex64
 from unit.scripted import HEIGHT, ScriptedDaemon, an_escrow, broadcast, in_block, look, payouts
 
@@ -379,3 +381,8 @@ async def test_a_part_of_a_decision_is_not_called_off_while_its_coins_are_there_
     daemon.known.clear()  # no coin of it is on the chain any more
     await ctx.store.write(await held.to_call_off(ctx, "escrow", second.number, "operator:ann"))
     assert [payout.state for payout in await payouts(ctx)] == [first.state, PayoutState.CALLED_OFF]
+
+
+def test_a_claim_that_was_lost_holds_no_payout() -> None:
+    """Whoever has it by now goes on with it; a fence that still stands would let the wrong word be written."""
+    assert rule_for(ClaimLostError("Another node works on it.")).remedy is Remedy.WAIT

@@ -240,3 +240,22 @@ async def test_a_scan_that_fails_is_tried_again_and_a_fault_of_ours_ends_it(
     with pytest.raises(ZeroDivisionError):
         await town.scan.run(town.chain.daemon)
     assert slept == [town.ctx.settings.chain_poll_seconds] * 2
+
+
+async def test_a_scan_is_left_after_a_few_looks_without_a_daemon_where_others_may_have_one(
+    town: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    async def fails(_daemon: object) -> bool:
+        looks.append(1)
+        raise DaemonUnavailableError("It is away.")
+
+    async def at_once(_seconds: float) -> None:
+        return
+
+    monkeypatch.setattr(town.scan, "step", fails)
+    monkeypatch.setattr(town.ctx.clock, "sleep", at_once)
+    await town.scan.run(town.chain.daemon, patience=3)
+
+    assert len(looks) == 3

@@ -19,7 +19,8 @@ from monero_escrow.escrows.stock import WORK, StockKeeper
 from monero_escrow.monero.errors import ProcessUnreachableError
 from monero_escrow.monero.waiting import until
 from monero_escrow.store.records import TrioState
-from monero_escrow.store.store import SqlStore
+from monero_escrow.store.store import DatabaseBusyError, SqlStore
+from monero_escrow.store.trio_table import NOBODY, Maker
 from unit.fake_service import Town, reached, settings_of
 from unit.restoring import add_trio
 from unit.slots import PoolOf, VirtualClock
@@ -157,3 +158,31 @@ async def test_a_node_that_drains_makes_none_until_it_works_again(
     drains = False
     await until_true(lambda: made > 0)
     keeper.cancel()
+
+
+async def test_what_a_lost_database_left_half_made_keeps_nobody_from_making_stock(
+    ctx: Context, store: SqlStore, clock: VirtualClock, pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, half_made = Maker("run", "node"), list[int]()
+    await store.write(lambda tx: tx.nodes.join("run", "node", "1.0", 1_000_000.0))
+
+    async def make_one(_ctx: Context) -> None:
+        half_made.append(await store.read(lambda tx: tx.trios.stock_made_elsewhere(NOBODY)))
+        if len(half_made) == 1:  # it was begun, and not even its failure could be written down
+            await store.write(lambda tx: tx.trios.add("half made", None, 0, 1.0, maker))
+            raise DatabaseBusyError("The server is away.")
+
+    async def made_twice() -> bool:
+        await clock.advance(1)
+        return len(half_made) >= 2
+
+    monkeypatch.setattr("monero_escrow.escrows.stock.make_one", make_one)
+    settings = load_settings(stock_target=1, data_dir=ctx.settings.data_dir)
+    keeper = asyncio.create_task(
+        StockKeeper(replace(ctx, settings=settings, pool=pool_of(3), maker=lambda: maker)).run()
+    )
+    await until(made_twice, limit_seconds=30)
+    keeper.cancel()
+
+    assert half_made[:2] == [0, 0]
+    assert (await store.read(lambda tx: tx.trios.get("half made"))).state is TrioState.ABANDONED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import pytest_asyncio
 from monero_escrow.config import Settings
 from monero_escrow.core.life_cycle import State
 from monero_escrow.demo.private_postgres import IMMEDIATE
+from monero_escrow.monero.waiting import until
 from monero_escrow.store.opening import open_postgresql
+from monero_escrow.store.transaction import Transaction
 from shared_postgres import SharedPostgres
 from web.conftest import KEY
 from web.world import NETWORK, Coin, World, ascii_json, order_body, problem_of
@@ -101,3 +105,36 @@ async def test_while_the_server_is_away_the_answer_is_503_and_afterwards_everyth
     assert again.json()["escrow_id"] == made.json()["escrow_id"]
     assert other.json()["escrow_id"] != made.json()["escrow_id"]
     assert len(listed.json()["escrows"]) == 2
+
+
+async def test_the_same_decision_twice_at_once_under_one_key_has_one_answer(shared: World) -> None:
+    """Both wait for the escrow, which somebody else changes; the second finds what the first was told."""
+    funded = await shared.add_escrow(State.FUNDED, (Coin(),))
+    held, may_end = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> None:
+        tx.escrows.get(funded)
+        held.set()
+        assert may_end.wait(10)
+
+    holding = asyncio.create_task(shared.store.write(hold))
+    await asyncio.to_thread(held.wait, 10)
+    async with shared.client() as shop:
+        path, key = f"/api/escrows/{funded}/dispute", {"Idempotency-Key": "k"}
+        asked = [asyncio.create_task(shop.post(path, json={"reason": "Broken."}, headers=key)) for _ in range(2)]
+
+        async def both_wait() -> bool:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(await shared.store.read(lambda tx: tx.connection.exec_driver_sql(waiting).scalar_one() == 2))
+
+        await until(both_wait, limit_seconds=10)
+        may_end.set()
+        answers = await asyncio.gather(*asked)
+    await holding
+
+    assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
+    assert answers[0].json() == answers[1].json()
+    assert sorted(answer.headers.get("Idempotent-Replayed", "") for answer in answers) == ["", "true"]

@@ -76,11 +76,8 @@ class StockKeeper:
     async def _put_aside(self) -> None:
         """Whatever of the stock stands as being made here is not: none is, this moment."""
         now, here = self._ctx.clock.now(), self._ctx.maker()
-        await self._ctx.store.write(
-            lambda tx: tx.trios.abandon_left_over(
-                "the service ended, or lost the database, while it was made", now, here
-            )
-        )
+        trouble = "the service ended, or lost its database, while it was made"
+        await self._ctx.store.write(lambda tx: tx.trios.abandon_left_over(trouble, now, here))
         self._in_doubt = False
 
     async def _to_begin(self) -> int:

@@ -118,6 +118,7 @@ class EscrowTable:
         reached = _t.c.due_height <= chain_height
         self._wake(reached, at, due_height=None)  # in one statement: what comes to wait meanwhile is not forgotten
         self._wake(_t.c.id.in_(paying), at)
+        self._connection.execute(update(_t).where(reached, _t.c.due_at.is_(None)).values(due_height=None))
 
     def wake_hinted(self, escrow_ids: Collection[str], at: float) -> None:
         """Something seems to have come to these: they are due at `at`, also those nobody meant to look at again."""

@@ -122,9 +122,8 @@ class NodeTable:
         )
         if (other := self._connection.execute(taken).first()) is not None:
             raise SlotTakenError(f"{other.url} serves the node {other.name} already.")
-        left_behind = and_(
-            _s.c.place.in_(list(places)), _s.c.node_id.not_in(living())
-        )  # who comes second finds the key
+        # Of the dead alone: of two who register at once, the second finds the first's key, and is told.
+        left_behind = and_(_s.c.place.in_(list(places)), _s.c.node_id.not_in(living()))
         self._connection.execute(delete(_s).where(or_(_s.c.node_id == node_id, left_behind)))
         for place, url in places.items():
             self._connection.execute(insert(_s).values(place=place, node_id=node_id, url=url))
