@@ -125,8 +125,7 @@ async def test_the_same_decision_twice_at_once_under_one_key_has_one_answer(shar
 
         async def both_wait() -> bool:
             waiting = (
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             return bool(await shared.store.read(lambda tx: tx.connection.exec_driver_sql(waiting).scalar_one() == 2))
 
