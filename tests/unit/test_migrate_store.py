@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
+import sqlcipher3.dbapi2 as sqlcipher
 from sqlalchemy import Table, insert, select, text, update
 
 from monero_escrow.core.key_exchange import Round
@@ -211,6 +212,21 @@ def test_whoever_is_interrupted_after_the_servers_commit_finishes_with_the_next_
     assert moved.arrived_earlier
     assert known(store)[facts.MOVED_TO] == PLACE
     assert len(rows_of(server, schema.escrows)) == 2
+
+
+def test_a_file_that_cannot_be_marked_after_the_servers_commit_is_not_said_to_be_the_only_copy(
+    store: SqlStore, server: PostgresqlStore
+) -> None:
+    store.write_now(fill_every_table)
+    full = sqlcipher.OperationalError("database or disk is full")
+    with (
+        patch.object(store._engine.dialect, "do_commit", side_effect=full),
+        pytest.raises(MoveInterruptedError, match="All rows are on the server") as caught,
+    ):
+        move(store, server)
+
+    assert "start no service on either" in caught.value.what_to_do
+    assert move(store, server).arrived_earlier
 
 
 def test_a_file_that_was_used_again_after_it_had_arrived_is_not_moved_a_second_time(

@@ -115,14 +115,24 @@ def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, 
     The caller holds the data folder's lock. Raises ServerNotEmptyError, RowRefusedError, RowsDifferError,
     MovedBeforeError, MoveInterruptedError, DatabaseBusyError.
     """
+    arrived = False
 
     def move(tx: Transaction) -> Moved:
+        nonlocal arrived
         moved = _all_or_nothing(tx.connection, server, tell)
+        arrived = True
         facts.mark_as_copy(tx.connection, now)
         facts.put_fact(tx.connection, facts.MOVED_TO, place)
         return moved
 
-    return file.write_now(move)
+    try:
+        return file.write_now(move)
+    except DatabaseBusyError as error:
+        if arrived:  # two live copies now, unless somebody is told
+            raise MoveInterruptedError(
+                f"All rows are on the server, and the file could not say so. {error.message}"
+            ) from None
+        raise
 
 
 def _all_or_nothing(source: Connection, server: PostgresqlStore, tell: Told) -> Moved:
