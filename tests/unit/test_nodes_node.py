@@ -138,21 +138,21 @@ async def test_a_name_that_another_node_renews_is_refused(store: SqlStore, line:
 async def test_a_process_of_another_node_is_refused_at_the_start(
     store: SqlStore, line: Line, clock: VirtualClock
 ) -> None:
-    await joined(line, clock, "a", {"place:1": "http://place:1"})
+    await joined(line, clock, "a", {"place:1": "http://example.com:1"})
     with pytest.raises(SlotTakenError):
-        await joined(line, clock, "b", {"place:1": "http://place:1"})
+        await joined(line, clock, "b", {"place:1": "http://example.com:1"})
     assert list(listed(store)) == ["a"]
 
 
 async def test_a_reload_that_names_anothers_process_changes_nothing(
     store: SqlStore, line: Line, clock: VirtualClock
 ) -> None:
-    first = await joined(line, clock, "a", {"place:1": "http://place:1"})
+    first = await joined(line, clock, "a", {"place:1": "http://example.com:1"})
     second = await joined(line, clock, "b")
     with pytest.raises(SlotTakenError):
-        await second.use({"place:1": "http://place:1", "place:2": "http://place:2"})
-    await first.use({"place:2": "http://place:2"})
-    await second.use({"place:1": "http://place:1"})
+        await second.use({"place:1": "http://example.com:1", "place:2": "http://example.com:2"})
+    await first.use({"place:2": "http://example.com:2"})
+    await second.use({"place:1": "http://example.com:1"})
 
 
 async def test_a_node_that_lost_its_lease_cannot_list_processes(
@@ -161,7 +161,7 @@ async def test_a_node_that_lost_its_lease_cannot_list_processes(
     node = await joined(line, clock, "a")
     end_lease(store, "a")
     with pytest.raises(ClaimLostError):
-        await node.use({"place:1": "http://place:1"})
+        await node.use({"place:1": "http://example.com:1"})
 
 
 async def test_a_paused_node_comes_back_as_a_new_one_with_nothing(

@@ -50,7 +50,10 @@ def test_a_loopback_is_told_by_the_kernels_run_and_the_network_namespace() -> No
 
 
 def test_places_remember_the_urls_as_they_were_given() -> None:
-    assert list(places_of(["http://LocalHost:1", "http://a:2"]).values()) == ["http://LocalHost:1", "http://a:2"]
+    assert list(places_of(["http://LocalHost:1", "http://example.com:2"]).values()) == [
+        "http://LocalHost:1",
+        "http://example.com:2",
+    ]
 
 
 def test_a_file_is_shared_by_nobody(store: SqlStore) -> None:

@@ -85,10 +85,12 @@ def test_a_heartbeat_hears_that_the_node_drains(store: SqlStore) -> None:
 
 def test_a_process_serves_one_node(store: SqlStore) -> None:
     first, second = join(store, "a"), join(store, "b")
-    store.write_now(lambda tx: tx.nodes.use_slots(first, {"host:1": "http://host:1", "host:2": "http://host:2"}))
+    store.write_now(
+        lambda tx: tx.nodes.use_slots(first, {"host:1": "http://example.com:1", "host:2": "http://example.com:2"})
+    )
     with pytest.raises(SlotTakenError) as refused:
-        store.write_now(lambda tx: tx.nodes.use_slots(second, {"host:2": "http://HOST:2"}))
-    assert "http://host:2 serves the node a already" in refused.value.message
+        store.write_now(lambda tx: tx.nodes.use_slots(second, {"host:2": "http://EXAMPLE.com:2"}))
+    assert "http://example.com:2 serves the node a already" in refused.value.message
 
 
 def test_a_process_that_a_node_gave_up_or_died_with_may_serve_another(store: SqlStore) -> None:

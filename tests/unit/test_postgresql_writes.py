@@ -17,6 +17,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.demo.private_postgres import FAST, IMMEDIATE
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.init_escrow import init_escrow
+from monero_escrow.monero.waiting import until
 from monero_escrow.store import own_commit
 from monero_escrow.store.opening import open_postgresql
 from monero_escrow.store.store import CommitUnknownError, DatabaseBusyError, SqlStore
@@ -209,9 +210,10 @@ async def test_after_a_crash_a_number_that_may_be_anothers_proves_nothing(
 
 
 async def until_cut(proxy: CuttingProxy) -> None:
-    async with asyncio.timeout(10):
-        while not proxy.cuts:  # noqa: ASYNC110  what is awaited is done by a thread
-            await asyncio.sleep(0.01)
+    async def cut() -> bool:
+        return bool(proxy.cuts)
+
+    await until(cut, limit_seconds=10)
 
 
 # A server that goes away

@@ -42,7 +42,7 @@ def stopped_once_before(
 
 async def test_a_process_that_two_nodes_register_in_the_same_moment_serves_one_of_them(open_store: OpenStore) -> None:
     first, second = open_store(), open_store()
-    place = {"host:1": "http://host:1"}
+    place = {"host:1": "http://example.com:1"}
 
     def registers(name: str) -> Callable[[Transaction], None]:
         def work(tx: Transaction) -> None:
