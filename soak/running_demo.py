@@ -54,19 +54,25 @@ class Demo:
         return self._process.returncode is None
 
     async def until_line(self, pattern: str) -> None:
-        """Read on until a line matches. Raises EndedEarlyError, TimeoutError."""
-        async with asyncio.timeout(LINE_LIMIT_SECONDS):
-            while (line := await self._next_line()) is not None:
-                if re.search(pattern, line):
-                    return
+        """Read on until a line matches. Raises EndedEarlyError; TimeoutError, which tells what it had printed so far."""
+        try:
+            async with asyncio.timeout(LINE_LIMIT_SECONDS):
+                while (line := await self._next_line()) is not None:
+                    if re.search(pattern, line):
+                        return
+        except TimeoutError:
+            raise TimeoutError(f"No line {pattern!r} came within {LINE_LIMIT_SECONDS:.0f} s:\n{self.output}") from None
         raise EndedEarlyError(f"The demo ended before {pattern!r}:\n{self.output}")
 
     async def exit_code(self, limit_seconds: float = END_LIMIT_SECONDS) -> int:
-        """Read to the end."""
-        async with asyncio.timeout(limit_seconds):
-            while await self._next_line() is not None:
-                pass
-            return await self._process.wait()
+        """Read to the end. Raises TimeoutError, which tells what it had printed so far."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                while await self._next_line() is not None:
+                    pass
+                return await self._process.wait()
+        except TimeoutError:
+            raise TimeoutError(f"The demo did not end within {limit_seconds:.0f} s:\n{self.output}") from None
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

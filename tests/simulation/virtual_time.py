@@ -1,7 +1,8 @@
 """An event loop whose time stands still while anybody has something to do, and then jumps to the next sleeper.
 
 Hours pass in milliseconds, and always in the same order: tasks hash by their number, so that not even a set of tasks
-is walked differently in two runs.
+is walked differently in two runs. Time goes by whole microseconds. asyncio wakes a sleeper up to a nanosecond early, which a
+real clock makes good by going on; this one stands still, and who was woken so would sleep again, and again.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
 START = 1_750_000_000.0
 """When every simulation begins, in seconds since the epoch."""
 
+_DIGITS = 6
+
 
 class StandstillError(AssertionError):
     """Everybody waits, and nobody sleeps: the simulation would stand still for ever."""
+
+
+def _whole(seconds: float) -> float:
+    """The same to the microsecond."""
+    return round(seconds, _DIGITS)
 
 
 class _Selector(selectors.SelectSelector):
@@ -31,7 +39,7 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise StandstillError("Everybody waits, and nobody sleeps.")
-        self.now += max(0.0, timeout)
+        self.now = _whole(self.now + max(0.0, timeout))
         return super().select(0)
 
 
@@ -68,6 +76,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Never before `when`, also if that lies less than a microsecond ahead."""
+        whole = _whole(when)
+        if whole < when:
+            whole = _whole(when + 10**-_DIGITS)
+        return super().call_at(whole, callback, *args, context=context)
 
 
 class VirtualClock:
