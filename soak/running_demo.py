@@ -54,7 +54,7 @@ class Demo:
         return self._process.returncode is None
 
     async def until_line(self, pattern: str) -> None:
-        """Read on until a line matches. Raises EndedEarlyError; TimeoutError, which tells what it had printed so far."""
+        """Read on until a line matches. Raises EndedEarlyError; TimeoutError, which tells what was printed so far."""
         try:
             async with asyncio.timeout(LINE_LIMIT_SECONDS):
                 while (line := await self._next_line()) is not None:

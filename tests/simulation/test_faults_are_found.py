@@ -5,6 +5,7 @@ And what it does not find, because a further rule makes it harmless, is told as 
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,20 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Plan
 from monero_escrow.core.scan import Hint, scan
 from monero_escrow.escrows import pay_out, scan_chain, set_up, settle, signers
+from monero_escrow.escrows.broadcast import mined_first
+from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.hosted import HostedWallet
-from monero_escrow.monero.ports import SignedSet, WalletRpc
+from monero_escrow.monero.fake.faults import Fault, Moment, Phase
+from monero_escrow.monero.ports import Daemon, DaemonTransaction, KeyImageStatus, SignedSet, WalletRpc
 from monero_escrow.store import schema
-from monero_escrow.store.records import TrioState
+from monero_escrow.store.records import PayoutRecord, TrioState
 from monero_escrow.store.trail_tables import AuditTable
 from monero_escrow.store.trio_table import TrioTable
 from simulation.boundaries import Crash, Planned, live
 from simulation.payouts import mill
 from simulation.run import simulate
 from simulation.storage import quick_folder
+from simulation.weather import Weather
 
 _SEEDS = range(1, 6)
 
@@ -163,6 +168,29 @@ def test_a_payout_that_fell_out_of_the_chain_and_is_not_given_again(
     monkeypatch.setattr(settle, "_give_again", idle)
     monkeypatch.setattr("simulation.mill._MOST_STEPS", 15)
     assert any(mill(seed, 1, folder).problems for seed in (2, 1, 3, 4, 5))
+
+
+def test_a_payout_taken_for_a_stranger_s_because_the_daemon_missed_it_while_it_was_mined(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    async def ask_once(ctx: Context, daemon: Daemon, payout: PayoutRecord) -> tuple[list[DaemonTransaction], bool]:
+        known = await daemon.get_transactions(await ctx.store.read(lambda tx: tx.payouts.signed_txids(payout.id)))
+        anchor = payout.plan.anchor.public_key
+        image = await ctx.store.read(lambda tx: tx.outputs.key_image(payout.escrow_id, anchor))
+        spent = await daemon.is_key_image_spent([image]) == [KeyImageStatus.IN_CHAIN]
+        return mined_first(known.values()), spent
+
+    async def slow(self: Weather, moment: Moment) -> Fault:
+        if (moment.method, moment.phase) == ("get_transactions", Phase.ANSWERING):
+            await asyncio.sleep(self._rng.uniform(0, 8))
+        return await of_call(self, moment)
+
+    of_call = Weather.of_call
+    monkeypatch.setattr(Weather, "of_call", slow)
+    assert [problem for seed in (1, 2) for problem in mill(seed, 1, folder).problems] == []
+    monkeypatch.setattr(settle, "_ask", ask_once)
+    problems = [problem for seed in (1, 2) for problem in mill(seed, 1, folder).problems]
+    assert any("paid by a transaction of ours" in problem for problem in problems)
 
 
 def _careless_claim(self: TrioTable, escrow_id: str, _restore_height: int, now: float) -> bool:

@@ -1,8 +1,10 @@
 """An event loop whose time stands still while anybody has something to do, and then jumps to the next sleeper.
 
 Hours pass in milliseconds, and always in the same order: tasks hash by their number, so that not even a set of tasks
-is walked differently in two runs. Time goes by whole microseconds. asyncio wakes a sleeper up to a nanosecond early, which a
-real clock makes good by going on; this one stands still, and who was woken so would sleep again, and again.
+is walked differently in two runs.
+
+Time goes by whole microseconds. asyncio wakes a sleeper up to a nanosecond early, which a real clock makes good by
+going on; this one stands still, and who was woken so would sleep again, and again.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import itertools
 import selectors
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVarTuple
 
 START = 1_750_000_000.0
 """When every simulation begins, in seconds since the epoch."""
 
 _DIGITS = 6
+_Ts = TypeVarTuple("_Ts")
 
 
 class StandstillError(AssertionError):
@@ -78,7 +81,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Never before `when`, also if that lies less than a microsecond ahead."""
         whole = _whole(when)

@@ -6,6 +6,7 @@ Only what changed is looked at, so that it costs little. `books.py` compares eve
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from monero_escrow.core.life_cycle import TRANSITIONS, State
@@ -161,6 +162,17 @@ class Watch:
         for payout_id, state, *_ in rows:
             if state in states and payout_id not in known:
                 self._say(f"The payout {payout_id} is {state}, and no signed transaction is stored.")
+        self._look_at_suspicions(cursor, signed)
+
+    def _look_at_suspicions(self, cursor: Any, signed: Mapping[tuple[str, int], str]) -> None:
+        """Nothing of ours is ever taken for a stranger's."""
+        suspected = "SELECT id FROM payouts WHERE state = 'held' AND trouble LIKE '%recipient unknown%'"
+        for (payout_id,) in cursor.execute(suspected).fetchall():
+            ours = [txid for (of, _), txid in signed.items() if of == payout_id]
+            if any((known := self._chain.find(txid)) is not None and known[1] is not None for txid in ours):
+                self._say(
+                    f"The payout {payout_id} is held as paid by a stranger, and it was paid by a transaction of ours."
+                )
 
     def _look_at_outputs(self, cursor: Any) -> None:
         rows = cursor.execute("SELECT escrow_id, public_key, payout_id FROM outputs").fetchall()

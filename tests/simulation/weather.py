@@ -128,8 +128,7 @@ class Weather(Fate):
 
     async def of_call(self, moment: Moment) -> Fault:
         arriving = moment.phase is Phase.ARRIVING
-        if arriving:
-            await asyncio.sleep(self._rng.uniform(0.005, 0.4))
+        await asyncio.sleep(self._rng.uniform(0.002, 0.2))
         if self.calm:
             return Fault.NONE
         return self._of_daemon(moment, arriving) if moment.url == self._daemon_url() else await self._of_process(moment)

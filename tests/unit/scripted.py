@@ -34,6 +34,7 @@ class ScriptedDaemon:
         self.relayed: list[str] = []
         self.spent: dict[str, KeyImageStatus] = {}
         self.refusal: EscrowError | None = None
+        self._mined_while_asked: dict[str, DaemonTransaction] = {}
 
     async def get_info(self) -> DaemonInfo:
         return DaemonInfo(self.height, 0, "aa" * 32, True, Network.STAGENET, False, "0.18.5.3")
@@ -45,10 +46,23 @@ class ScriptedDaemon:
         return FeeEstimate(FEE_PER_BYTE, (FEE_PER_BYTE,), 10_000)
 
     async def get_transactions(self, txids: Sequence[str]) -> dict[str, DaemonTransaction]:
-        return {txid: self.known[txid] for txid in txids if txid in self.known}
+        found = {txid: self.known[txid] for txid in txids if txid in self.known}
+        self._mine()
+        return found
 
     async def is_key_image_spent(self, key_images: Sequence[str]) -> list[KeyImageStatus]:
-        return [self.spent.get(image, KeyImageStatus.UNSPENT) for image in key_images]
+        statuses = [self.spent.get(image, KeyImageStatus.UNSPENT) for image in key_images]
+        self._mine()
+        return statuses
+
+    def mine_while_asked(self, transaction: DaemonTransaction, key_image: str) -> None:
+        """The answer to the next question is still of before this was mined."""
+        self._mined_while_asked[key_image] = transaction
+
+    def _mine(self) -> None:
+        for key_image, transaction in self._mined_while_asked.items():
+            self.known[transaction.txid] = transaction
+            self.spent[key_image] = KeyImageStatus.IN_CHAIN
 
     async def send_raw_transaction(self, raw_hex: str) -> None:
         if self.refusal is not None:

@@ -86,6 +86,17 @@ async def test_an_anchor_that_a_stranger_transaction_spent_stops_for_a_person(
     assert events[-1].type == "escrow.payout_held"
 
 
+async def test_a_payout_that_is_mined_while_the_daemon_is_asked_is_ours_and_no_stranger_s(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    """monerod looks into its chain, then into its pool: it misses what goes from one to the other in between."""
+    await broadcast(ctx)
+    daemon.mine_while_asked(in_block(HEIGHT - 1), hex64("image"))
+    payout = await look(ctx)
+    assert (payout.state, payout.mined_height, payout.trouble) == (PayoutState.BROADCAST, HEIGHT - 1, None)
+    assert daemon.relayed == []
+
+
 async def test_a_payout_is_followed_until_it_is_final(ctx: Context, daemon: ScriptedDaemon) -> None:
     await broadcast(ctx)
     daemon.known[hex64("txid")] = in_block(HEIGHT - 10)
@@ -312,6 +323,16 @@ async def test_a_payout_is_not_written_off_while_one_of_ours_may_have_paid_it(
     with pytest.raises(ConflictError, match="not known to be spent"):
         await written_off(ctx)
     assert (await payouts(ctx))[0].state is PayoutState.HELD
+
+
+async def test_a_payout_that_is_mined_while_the_daemon_is_asked_is_not_written_off(
+    ctx: Context, daemon: ScriptedDaemon
+) -> None:
+    payout = await broadcast(ctx)
+    await ctx.store.write(lambda tx: held.hold(tx, payout.id, "Look.", 200.0))
+    daemon.mine_while_asked(in_block(HEIGHT - 1), hex64("image"))
+    with pytest.raises(ConflictError, match="not known to be spent"):
+        await written_off(ctx)
 
 
 async def signed_badly(_ctx: Context, _payout: PayoutRecord, _trio: TrioRecord) -> None:

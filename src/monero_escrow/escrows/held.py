@@ -142,9 +142,10 @@ async def to_write_off(ctx: Context, escrow_id: str, number: int, actor: str, re
     planned, anchor = await ctx.store.read(lambda tx: _planned_with_anchor(tx, escrow_id, number))
     daemon, _ = await ctx.chain()
     signed = await ctx.store.read(lambda tx: tx.payouts.signed_txids(_held(tx, escrow_id, number)[1].id))
-    ours_is_known = bool(await daemon.get_transactions(signed))
     images = [row.key_image for row in planned if row.public_key == anchor and row.key_image is not None]
+    # In this order: a transaction of ours that is mined between the two questions must not pass for a stranger's.
     spent = KeyImageStatus.IN_CHAIN in (await daemon.is_key_image_spent(images) if images else [])
+    ours_is_known = bool(await daemon.get_transactions(signed))
 
     def decision(tx: Transaction) -> None:
         escrow, payout = _held(tx, escrow_id, number)

@@ -13,7 +13,7 @@ from monero_escrow.escrows.broadcast import mined_first
 from monero_escrow.escrows.context import SERVICE, Context, move, short
 from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import PlanOutputSpentError
-from monero_escrow.monero.ports import Daemon, KeyImageStatus
+from monero_escrow.monero.ports import Daemon, DaemonTransaction, KeyImageStatus
 from monero_escrow.store.records import PayoutRecord, PayoutState, required
 from monero_escrow.store.transaction import Transaction
 
@@ -25,8 +25,7 @@ async def settle(ctx: Context, payout: PayoutRecord) -> bool:
     Raises PlanOutputSpentError, DaemonUnavailableError, TransactionRefusedError.
     """
     daemon, info = await ctx.chain()
-    txids = await ctx.store.read(lambda tx: tx.payouts.signed_txids(payout.id))
-    known = mined_first((await daemon.get_transactions(txids)).values())
+    known, anchor_spent = await _ask(ctx, daemon, payout)
     height = known[0].block_height if known else None
     depth = 0 if height is None else confirmations_of(height, info.height)
     settled = payout.state is PayoutState.SETTLED
@@ -42,17 +41,32 @@ async def settle(ctx: Context, payout: PayoutRecord) -> bool:
         await ctx.store.write(lambda tx: _record_fallen_out(ctx, tx, payout.id, height))
     elif height != payout.mined_height:
         await ctx.store.write(lambda tx: tx.payouts.seen_mined(payout.id, height))
+    if not known and anchor_spent:
+        raise PlanOutputSpentError("The anchor was spent by a transaction that is not ours: paid, recipient unknown.")
     if not known:
         await _give_again(ctx, daemon, payout)
     return False
 
 
-async def _give_again(ctx: Context, daemon: Daemon, payout: PayoutRecord) -> None:
-    """The network has none of our transactions: give it the kept one, unless the anchor is gone by another."""
+async def _ask(ctx: Context, daemon: Daemon, payout: PayoutRecord) -> tuple[list[DaemonTransaction], bool]:
+    """Which of our transactions the network knows, mined ones first; and if none, whether a block spends the anchor.
+
+    That is asked before a stranger is suspected, and then ours are asked for once more: monerod looks into its chain,
+    then into its pool, and misses what is mined in between. What was mined before it is asked again is not missed.
+    """
     anchor = payout.plan.anchor.public_key
+    txids = await ctx.store.read(lambda tx: tx.payouts.signed_txids(payout.id))
+    known = mined_first((await daemon.get_transactions(txids)).values())
+    if known:
+        return known, False
     image = await ctx.store.read(lambda tx: tx.outputs.key_image(payout.escrow_id, anchor))
-    if await daemon.is_key_image_spent([image]) == [KeyImageStatus.IN_CHAIN]:
-        raise PlanOutputSpentError("The anchor was spent by a transaction that is not ours: paid, recipient unknown.")
+    if await daemon.is_key_image_spent([image]) != [KeyImageStatus.IN_CHAIN]:
+        return [], False
+    return mined_first((await daemon.get_transactions(txids)).values()), True
+
+
+async def _give_again(ctx: Context, daemon: Daemon, payout: PayoutRecord) -> None:
+    """The network has none of our transactions: give it the kept one."""
     raw = required(await ctx.store.read(lambda tx: tx.payouts.raw(payout.id)), "A broadcast transaction was not kept.")
     async with step(ctx, payout, Step.GIVE_AGAIN):
         await daemon.send_raw_transaction(raw)

@@ -212,9 +212,12 @@ class FakeChain:
         self.pool[transaction.txid] = transaction
         return transaction.txid
 
-    def mine(self, address: str) -> str:
-        """One block, paid to this address, with everything from the pool that may be mined; answers its hash."""
-        ready = [tx for tx in self.pool.values() if self._can_be_mined(tx)]
+    def mine(self, address: str, *, empty: bool = False) -> str:
+        """One block, paid to this address, with everything from the pool that may be mined; answers its hash.
+
+        `empty`: begun before any of that had been passed on.
+        """
+        ready = [] if empty else [tx for tx in self.pool.values() if self._can_be_mined(tx)]
         for transaction in ready:
             del self.pool[transaction.txid]
         payment = payment_to(address, self.network, _REWARD_PICONERO)

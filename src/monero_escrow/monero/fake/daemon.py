@@ -102,16 +102,18 @@ class FakeDaemon:
         return txids
 
     async def get_transactions(self, txids: Sequence[str]) -> Mapping[str, DaemonTransaction]:
+        """As monerod: what is mined between its look into the chain and that into the pool, it misses."""
         await self._arrive("get_transactions")
-        found = {txid: known for txid in txids if (known := self._transaction(txid)) is not None}
+        mined = self._transactions(txids, in_pool=False)
         await self._answer("get_transactions")
-        return found
+        return mined | self._transactions(txids, in_pool=True)
 
     async def is_key_image_spent(self, key_images: Sequence[str]) -> list[KeyImageStatus]:
+        """As monerod: what is spent by a transaction that is mined between its two looks, it calls unspent."""
         await self._arrive("is_key_image_spent")
-        statuses = [self.chain.key_image_status(key_image) for key_image in key_images]
+        mined = {image for image in key_images if self.chain.key_image_status(image) is KeyImageStatus.IN_CHAIN}
         await self._answer("is_key_image_spent")
-        return statuses
+        return [KeyImageStatus.IN_CHAIN if image in mined else self._status_in_pool(image) for image in key_images]
 
     async def send_raw_transaction(self, raw_hex: str) -> None:
         await self._arrive("send_raw_transaction")
@@ -149,6 +151,10 @@ class FakeDaemon:
         except IndexError:
             raise BlockNotThereError(method) from None
 
+    def _transactions(self, txids: Sequence[str], *, in_pool: bool) -> dict[str, DaemonTransaction]:
+        found = {txid: known for txid in txids if (known := self._transaction(txid)) is not None}
+        return {txid: known for txid, known in found.items() if known.in_pool == in_pool}
+
     def _transaction(self, txid: str) -> DaemonTransaction | None:
         found = self.chain.find(txid)
         if found is None:
@@ -162,6 +168,10 @@ class FakeDaemon:
             raw_hex=transaction.raw_hex,
             double_spend_seen=height is None and txid in self.chain.double_spend_seen,
         )
+
+    def _status_in_pool(self, key_image: str) -> KeyImageStatus:
+        is_there = self.chain.key_image_status(key_image) is KeyImageStatus.IN_POOL
+        return KeyImageStatus.IN_POOL if is_there else KeyImageStatus.UNSPENT
 
     async def _arrive(self, method: str) -> None:
         fault = await self._faults(Moment(self._url, method, Phase.ARRIVING)) if self.reachable else Fault.UNREACHABLE

@@ -97,12 +97,12 @@ class FakePrivateChain:
         await wallet.create_wallet(name, "")
         return FakePerson(name, await wallet.get_address(), wallet)
 
-    async def mine(self, blocks: int) -> None:
-        """Mine to the miner. The first block takes in what waits in the pool."""
+    async def mine(self, blocks: int, *, empty: bool = False) -> None:
+        """Mine to the miner. The first block takes in what waits in the pool, unless all are to be `empty`."""
         if self._miner is None:
             self._miner = await self.person("miner")
         for _ in range(blocks):
-            self.chain.mine(self._miner.address)
+            self.chain.mine(self._miner.address, empty=empty)
 
     async def mine_until_spendable(self) -> None:
         """Mine until the miner's first coins are unlocked."""
