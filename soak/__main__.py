@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,12 @@ from monero_escrow.core.address import Network
 from monero_escrow.monero.programs import find_programs
 from monero_escrow.store.opening import open_sqlcipher
 from soak.books import Findings, compare, compare_signatures
+from soak.calm import storm_and_calm, tell_progress
 from soak.orders import Order, OrderFlow
 from soak.storm import Pace, Storm
 from soak.summary import show
 from soak.world import World, running_world
 
-_SAY_EVERY_SECONDS: Final = 5.0
 _MANAGED_GAP_SECONDS: Final = 4.0
 """Calls to the service's own processes are not seen, so that kills come by the clock: nearly two such pauses apart."""
 
@@ -68,35 +67,23 @@ class _Soak:
             findings = await self._books(world, folder)
         took = time.monotonic() - self._began
         show(self._storm, self._orders(), findings, settled_seconds, took, self._options.seed)
-        if findings.all_well and not self._options.keep:
+        well = findings.all_well and settled_seconds is not None
+        if well and not self._options.keep:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"The logs are kept in {folder}")
-        return 0 if findings.all_well else 1
+        return 0 if well else 1
 
     async def _storm_and_calm(self, world: World) -> float | None:
-        """Seconds from the last kill until everything had settled; None when it did not in time."""
         flow = self._flow = OrderFlow(world, self._orders_rng, self._options.orders)
-        progress = asyncio.create_task(self._tell_progress(world))
-        flowing = asyncio.create_task(flow.flow())
-        storm = asyncio.create_task(self._storm.blow())
+        progress = asyncio.create_task(tell_progress(self._struck, flow.orders, self._say))
         try:
-            await asyncio.wait([storm, flowing], return_when=asyncio.FIRST_COMPLETED)
-            if flowing.done():
-                flowing.result()
-            await storm
-            self._say("the storm is over: no further orders, no further faults")
-            flow.close()
-            calm_since = time.monotonic()
-            await asyncio.wait([flowing], timeout=self._options.calm)
-            if not flowing.done():
-                return None
-            flowing.result()
-            return time.monotonic() - calm_since
+            return await storm_and_calm(flow, self._storm.blow(), self._options.calm, self._say)
         finally:
-            for task in (storm, flowing, progress):
-                task.cancel()
-            await asyncio.wait([storm, flowing, progress])
+            progress.cancel()
+
+    def _struck(self) -> str:
+        return f"{self._storm.strikes}/{self._storm.kills} kills, {self._storm.spoilt.total()} calls spoilt"
 
     async def _books(self, world: World, folder: Path) -> Findings:
         self._say("comparing the books with the chain")
@@ -109,18 +96,6 @@ class _Soak:
         finally:
             store.close()
         return findings
-
-    async def _tell_progress(self, world: World) -> None:
-        while True:
-            await asyncio.sleep(_SAY_EVERY_SECONDS)
-            now = Counter(order.now for order in self._orders() if not order.finished)
-            under_way = ", ".join(f"{count} {what}" for what, count in sorted(now.items()))
-            finished = sum(order.finished for order in self._orders())
-            spoilt = self._storm.spoilt.total()
-            self._say(
-                f"{self._storm.strikes}/{self._storm.kills} kills, {spoilt} calls spoilt; "
-                f"orders: {finished} finished, {under_way or 'none under way'}"
-            )
 
     def _orders(self) -> list[Order]:
         return [] if self._flow is None else self._flow.orders

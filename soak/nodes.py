@@ -13,7 +13,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,13 +22,13 @@ from monero_escrow.core.address import Network
 from monero_escrow.monero.programs import find_programs
 from monero_escrow.store.opening import open_postgresql
 from soak.books import Findings, compare, compare_signatures
+from soak.calm import storm_and_calm, tell_progress
 from soak.nodes_storm import NodesStorm
 from soak.nodes_summary import show
 from soak.nodes_takeovers import Takeovers
 from soak.nodes_world import NodesWorld, running_nodes
 from soak.orders import Order, OrderFlow
 
-_SAY_EVERY_SECONDS: Final = 5.0
 _INTERRUPTED: Final = 130
 
 
@@ -106,28 +105,12 @@ class _NodesSoak:
         return 0 if well else 1
 
     async def _storm_and_calm(self, world: NodesWorld, storm: NodesStorm, takeovers: Takeovers) -> float | None:
-        """Seconds from the end of the last fault until everything had settled; None when it did not in time."""
         flow = self._flow = OrderFlow(world, self._orders_rng, self._options.orders)
-        progress = asyncio.create_task(self._tell_progress(takeovers))
-        flowing = asyncio.create_task(flow.flow())
-        blowing = asyncio.create_task(storm.blow())
+        progress = asyncio.create_task(tell_progress(lambda: f"{takeovers.count()} takeovers", flow.orders, self._say))
         try:
-            await asyncio.wait([blowing, flowing], return_when=asyncio.FIRST_COMPLETED)
-            if flowing.done():
-                flowing.result()
-            await blowing
-            self._say("the storm is over: no further orders, no further faults")
-            flow.close()
-            calm_since = time.monotonic()
-            await asyncio.wait([flowing], timeout=self._options.calm)
-            if not flowing.done():
-                return None
-            flowing.result()
-            return time.monotonic() - calm_since
+            return await storm_and_calm(flow, storm.blow(), self._options.calm, self._say)
         finally:
-            for task in (blowing, flowing, progress):
-                task.cancel()
-            await asyncio.wait([blowing, flowing, progress])
+            progress.cancel()
 
     async def _books(self, world: NodesWorld, storm: NodesStorm, takeovers: Takeovers) -> Findings:
         self._say("comparing the books with the chain")
@@ -142,14 +125,6 @@ class _NodesSoak:
         findings.differences += [f"Nobody took over {what}." for what in takeovers.never]
         findings.differences += [*storm.never_ready, *world.died_by_themselves()]
         return findings
-
-    async def _tell_progress(self, takeovers: Takeovers) -> None:
-        while True:
-            await asyncio.sleep(_SAY_EVERY_SECONDS)
-            now = Counter(order.now for order in self._orders() if not order.finished)
-            under_way = ", ".join(f"{count} {what}" for what, count in sorted(now.items()))
-            finished = sum(order.finished for order in self._orders())
-            self._say(f"{takeovers.count()} takeovers; orders: {finished} finished, {under_way or 'none under way'}")
 
     def _orders(self) -> list[Order]:
         return [] if self._flow is None else self._flow.orders
