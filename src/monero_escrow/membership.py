@@ -43,6 +43,11 @@ class SharedStore(Store, Protocol):
         """Of the server."""
         ...
 
+    @property
+    def heartbeats(self) -> Store:
+        """The same database, for what must not wait behind other writes."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -87,7 +92,7 @@ class Member:
 async def joined_node(settings: Settings, store: SharedStore, clock: Clock) -> AsyncIterator[Member]:
     """This service as a node, until the block ends. Raises NodeNameTakenError, SlotTakenError."""
     places = places_of(settings.monero_rpc_urls)
-    node = Node(store, clock, settings.node_name, settings.node_lease_seconds, places)
+    node = Node(store.heartbeats, clock, settings.node_name, settings.node_lease_seconds, places)
     await node.join()
     heartbeat = asyncio.create_task(node.run())
     try:

@@ -113,6 +113,7 @@ class NodeStore(InlineStore):
     ) -> None:
         super().__init__(engine, sealer, fate, witness)
         self.history = history
+        self.heartbeats = self  # nobody queues here: each piece of work is done at once
         self._server = server
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy import text
 
-from monero_escrow.store.postgresql import begin, postgresql_engine
+from monero_escrow.store.opening import open_postgresql
+from monero_escrow.store.postgresql import WRITERS, begin, postgresql_engine
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
+from monero_escrow.store.transaction import Transaction
+from unit.rows import MASTER_KEY, NETWORK
 
 
 def test_a_node_that_falls_silent_keeps_its_locks_for_no_longer_than_a_short_lease(database_url: str) -> None:
@@ -19,6 +23,26 @@ def test_a_node_that_falls_silent_keeps_its_locks_for_no_longer_than_a_short_lea
     with begin(engine, writes=True) as connection:
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "5s"
     engine.dispose()
+
+
+async def test_a_heartbeat_does_not_wait_behind_writes_that_wait_for_one_another(database_url: str) -> None:
+    """Else a node whose writers all stand at one lock would lose its lease, and all its work, to the others."""
+    store = open_postgresql(database_url, MASTER_KEY, NETWORK)
+    all_stand, go_on = threading.Barrier(WRITERS + 1), threading.Event()
+
+    def stand(_tx: Transaction) -> None:
+        all_stand.wait(10)
+        go_on.wait(10)
+
+    writes = [asyncio.create_task(store.write(stand)) for _ in range(WRITERS)]
+    await asyncio.to_thread(all_stand.wait, 10)
+    behind = asyncio.create_task(store.write(lambda _tx: "behind"))
+    assert await store.heartbeats.write(lambda _tx: "in time") == "in time"
+    assert not behind.done()
+    go_on.set()
+    await asyncio.gather(*writes)
+    assert await behind == "behind"
+    store.close()
 
 
 class SlowWriter:

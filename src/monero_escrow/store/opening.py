@@ -46,12 +46,21 @@ class DatabaseMovedError(EscrowError):
 
 
 class PostgresqlStore(SqlStore):
-    """The store on a server: `history` says which, and whether it is still that one."""
+    """The store on a server: `history` says which, and whether it is still that one.
+
+    `heartbeats` is the same database for whoever must never wait behind the others' writes.
+    """
 
     def __init__(self, engine: Engine, sealer: Sealer, begin: Begin, history: postgresql.History) -> None:
         writer = OwnCommit(engine, sealer, writers=postgresql.WRITERS)
         super().__init__(engine, sealer, begin, writer, readers=postgresql.READERS)
+        self.heartbeats = SqlStore(engine, sealer, begin, OwnCommit(engine, sealer, writers=1), readers=1)
         self.history = history
+
+    def close(self) -> None:
+        """Let what is under way finish, then close every connection."""
+        self.heartbeats.close()
+        super().close()
 
 
 def open_sqlcipher(

@@ -24,7 +24,7 @@ from monero_escrow.core.errors import EscrowError, UnavailableError
 
 WRITERS: Final = 8
 READERS: Final = 4
-_SPARE_CONNECTIONS: Final = 2
+_SPARE_CONNECTIONS: Final = 4
 LEAST_VERSION: Final = 13
 """The first with `pg_current_xact_id`, by which it is asked whether a transaction was committed."""
 
