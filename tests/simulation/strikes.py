@@ -39,6 +39,7 @@ KINDS = (
 """Everything that a long run must have seen."""
 
 _HOUR = 3_600.0
+_MOST_ASKED = 100
 _WRONG_CLOCKS = (-_HOUR, -0.5, 0.5, _HOUR)
 
 
@@ -132,7 +133,10 @@ class Strikes:
         if await self._write(lambda tx: tx.nodes.drain(node.name)):
             self._cluster.struck["node drained"] += 1
             await asyncio.sleep(self._rng.uniform(5, 30))
-            await self._write(lambda tx: tx.nodes.drain(node.name, drains=False))
+            for _ in range(_MOST_ASKED):  # a person who was not answered asks again
+                if await self._write(lambda tx: tx.nodes.drain(node.name, drains=False)):
+                    break
+                await asyncio.sleep(1)
 
     async def _write(self, work: Callable[[Transaction], None]) -> bool:
         """What an operator asks of some node."""

@@ -39,6 +39,7 @@ _SLOTS = 12
 _LEASES = (4.0, 8.0, 15.0)
 _PAID_AT_ONCE = 8
 _LATE_PAID = 12
+_MOST_LOOKS = 500
 _ACTOR = "shop:acme:1"
 
 
@@ -137,7 +138,8 @@ class _People(Mill):
             self._cluster.calm = False
             if not await self._order_more(number):
                 return f"Some orders of round {number} never got an address."
-            await self._all_is_well()
+            if not await self._all_is_well():
+                return f"After the storm of round {number} not every node was well again."
             await self._pay_round(number)
             self._cluster.calm = False
             if not await self._until(self._all_decided, self._decide):
@@ -147,20 +149,22 @@ class _People(Mill):
             await self._world.monero.mine(1)
             await self._replace_blocks()
             await self._world.monero.mine(10)
-        await self._all_is_well()
+        if not await self._all_is_well():
+            return "After the last storm not every node was well again."
         if not await self._until(self._all_final, self._mine_and_operate):
             return "Some payouts were never final."
         return None
 
-    async def _all_is_well(self) -> None:
-        """No more trouble, and whatever was under way is over."""
+    async def _all_is_well(self) -> bool:
+        """No more trouble, and whatever was under way is over; False when that takes too long."""
         self._cluster.calm = True
-        while self._strikes.failing_over or self._cluster.watch.waiting or not self._nobody_suffers():
-            await asyncio.sleep(5)
+        for _ in range(_MOST_LOOKS):
             self._cluster.check_tasks()
-
-    def _nobody_suffers(self) -> bool:
-        return all(node.well for node in self._cluster.nodes)
+            is_over = not (self._strikes.failing_over or self._cluster.watch.waiting)
+            if is_over and all(node.well for node in self._cluster.nodes):
+                return True
+            await asyncio.sleep(5)
+        return False
 
     # --- orders ---
 

@@ -256,6 +256,22 @@ async def test_a_node_that_drains_still_does_when_it_comes_back_after_a_lapse(
     assert listed(store)["a"].draining_at is not None
 
 
+@pytest.mark.parametrize("drains", [True, False])
+async def test_what_a_node_is_told_about_draining_while_its_lease_is_over_holds_when_it_comes_back(
+    store: SqlStore, line: Line, clock: VirtualClock, *, drains: bool
+) -> None:
+    node = await joined(line, clock, "a")
+    first = node.id
+    async with at_work(node):
+        store.write_now(lambda tx: tx.nodes.drain("a", drains=not drains))
+        await until(lambda: node.draining is not drains, clock)
+        end_lease(store, "a")
+        store.write_now(lambda tx: tx.nodes.drain("a", drains=drains))
+        await until(lambda: node.id != first and node.trusted, clock)
+        assert node.draining is drains
+    assert (listed(store)["a"].draining_at is not None) is drains
+
+
 async def test_a_node_that_leaves_is_not_waited_for(store: SqlStore, line: Line, clock: VirtualClock) -> None:
     claims = await claims_of(line, clock, "a")
     add_due(store, "one")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -110,17 +109,12 @@ class Node:
     async def _join(self) -> None:
         """Be there under a new id, and under none of before: whatever was held by those is anybody's."""
         asked_at, node_id, earlier = self.clock.monotonic(), secrets.token_hex(12), frozenset(self._earlier)
-        draining = self.draining  # whoever drains a node is to stop it, and a lapse on the way must not undo that
         self._earlier.add(node_id)  # should the answer be lost, it may be listed all the same
 
         def join(tx: Transaction) -> Heartbeat:
-            for before in earlier:
-                tx.nodes.leave(before)
-            beat = tx.nodes.join(node_id, self.name, version("monero-escrow"), self._lease_seconds)
+            beat = tx.nodes.join(node_id, self.name, version("monero-escrow"), self._lease_seconds, earlier=earlier)
             tx.nodes.use_slots(node_id, self._places)
-            if draining:
-                tx.nodes.drain(self.name)
-            return replace(beat, draining=draining)
+            return beat
 
         beat = await self._store.write(join)
         self.id = node_id

@@ -75,20 +75,30 @@ class NodeTable:
         """The database's time, in seconds since the epoch."""
         return float(self._connection.scalar(select(database_now())) or 0.0)
 
-    def join(self, node_id: str, name: str, version: str, lease_seconds: float) -> Heartbeat:
-        """A node is there. Raises NodeNameTakenError while another one of this name is alive."""
-        now = self.now()
+    def join(
+        self, node_id: str, name: str, version: str, lease_seconds: float, *, earlier: Collection[str] = ()
+    ) -> Heartbeat:
+        """A node is there; `earlier` are the ids under which the same process was there before.
+
+        It is to drain if it was to as one of those, now and not when it last heard of it: whoever drains a node is to
+        stop it, and a lapse on the way must not undo that. Raises NodeNameTakenError while another one of this name is
+        alive.
+        """
+        now, draining_at = self.now(), None
         known = self._connection.execute(select(_n).where(_n.c.name == name).with_for_update()).one_or_none()
+        if known is not None and known.id in earlier:
+            draining_at = known.draining_at
+        elif known is not None and known.lease_until > now:
+            raise NodeNameTakenError(
+                f"A node called {name} has been there since {now - known.started_at:.0f} s; "
+                f"its lease ends in {known.lease_until - now:.0f} s unless it renews it."
+            )
         if known is not None:
-            if known.lease_until > now:
-                raise NodeNameTakenError(
-                    f"A node called {name} has been there since {now - known.started_at:.0f} s; "
-                    f"its lease ends in {known.lease_until - now:.0f} s unless it renews it."
-                )
             self._remove(known.id)
         values = {"id": node_id, "name": name, "version": version, "started_at": now, "seen_at": now, "slots": 0}
-        self._connection.execute(insert(_n).values(**values, lease_until=now + lease_seconds))
-        return Heartbeat(now, draining=False)
+        lease = {"lease_until": now + lease_seconds, "draining_at": draining_at}
+        self._connection.execute(insert(_n).values(**values, **lease))
+        return Heartbeat(now, draining=draining_at is not None)
 
     def renew(self, node_id: str, lease_seconds: float, slots: int) -> Heartbeat | None:
         """The lease holds for so long from now; None if it was over already: then nothing is the node's any more.
