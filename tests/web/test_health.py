@@ -38,7 +38,10 @@ async def test_while_every_process_is_busy_it_is_degraded_as_the_original_has_it
     assert health["status"] == "degraded"
     assert health["rpc_pool"] == {"total": 3, "free": 0, "busy": 3, "sick": 0}
     assert health["capacity"] == {"max_concurrent_escrows": 0}
-    assert health["reasons"] == ["No set-up can begin this moment: no process is free for buyer, vendor, arbiter."]
+    (reason,) = health["reasons"]
+    assert reason["code"] == "no_slot_free"
+    assert reason["reason"] == "No set-up can begin this moment: no process is free for buyer, vendor, arbiter."
+    assert "STOCK_TARGET" in reason["what_to_do"]
     assert (await health_of(world))["status"] == "healthy"
 
 
@@ -52,7 +55,9 @@ async def test_a_sick_process_is_named_with_its_reason(world: World) -> None:
     large.pool.mark_sick(large.pool.slots[4], "A wallet of someone else is open.")
     health = await health_of(large)
     assert health["status"] == "degraded"
-    assert health["reasons"] == ["vendor@127.0.0.1:18086 is not used: A wallet of someone else is open."]
+    (reason,) = health["reasons"]
+    assert reason["code"] == "slot_sick"
+    assert reason["reason"] == "vendor@127.0.0.1:18086 is not used: A wallet of someone else is open."
     assert health["rpc_pool"]["sick"] == 1
     assert health["capacity"] == {"max_concurrent_escrows": 1}
 
@@ -62,14 +67,14 @@ async def test_a_process_that_rests_is_named_too(world: World) -> None:
         lease.slot(Role.BUYER).rpc.abandoned = True  # type: ignore[misc]
     health = await health_of(world)
     assert health["rpc_pool"]["sick"] == 1
-    assert any("buyer@127.0.0.1:18082 rests" in reason for reason in health["reasons"])
+    assert any("buyer@127.0.0.1:18082 rests" in reason["reason"] for reason in health["reasons"])
 
 
 async def test_without_a_usable_process_of_one_role_it_is_critical(world: World) -> None:
     mark_sick(world, Role.ARBITER, "Nobody listens there.")
     health = await health_of(world)
     assert health["status"] == "critical"
-    assert any("serves the arbiters" in reason for reason in health["reasons"])
+    assert any("serves the arbiters" in reason["reason"] for reason in health["reasons"])
 
 
 async def test_no_process_at_all_is_critical(world: World) -> None:
@@ -80,14 +85,14 @@ async def test_a_silent_daemon_is_told_and_deposits_wait(world: World) -> None:
     world.daemon.silent = True
     health = await health_of(world)
     assert (health["status"], health["deposits"]) == ("degraded", "waiting for a daemon")
-    assert any("connection refused" in reason for reason in health["reasons"])
+    assert any("connection refused" in reason["reason"] for reason in health["reasons"])
 
 
 async def test_a_daemon_of_another_network_is_no_daemon(world: World) -> None:
     settings = Settings(_env_file=None, monero_network="mainnet")
     health = await health_of(World(settings, world.store, keys=world.keys))
     assert health["deposits"] == "waiting for a daemon"
-    assert any(NETWORK in reason for reason in health["reasons"])
+    assert any(NETWORK in reason["reason"] for reason in health["reasons"])
 
 
 async def test_the_probes_need_no_key(world: World) -> None:
