@@ -81,6 +81,9 @@ async def test_prometheus_reads_the_service_and_finds_what_it_did(programs: Mone
                 assert await value("monero_escrow_wallets_created_total") == 3
                 assert await value('monero_escrow_rpc_seconds_count{method="prepare_multisig"}') == 3
                 assert await value("sum(monero_escrow_slots) == sum(monero_escrow_slots_configured)") == 3
+                async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as reader:
+                    told = await reader.get(f"http://127.0.0.1:{port}/metrics")
+                promtool("check", "metrics", given=told.content)
                 alerts = (await api.get("/alerts")).json()["data"]["alerts"]
                 firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
                 assert firing == set()

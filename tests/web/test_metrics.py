@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES, TRIO, Role
 from monero_escrow.escrows.tally import TallyReader
+from monero_escrow.store.scan_table import ScannedBlock
 from monero_escrow.store.store import DatabaseBusyError
 from monero_escrow.telemetry.catalogue import ALL, PREFIX, Of
+from monero_escrow.web.gauges import Scrape
 from prometheus import promtool
 from web.world import NETWORK, XMR, Coin, World, mark_sick, problem_of
 
@@ -163,6 +166,21 @@ async def test_a_silent_database_delays_nobody_for_long_and_the_rest_is_told(
     answers.set()
     assert await told(watched, "database_read_success") == 0  # the reading that hung is over now, and failed
     assert await told(watched, "database_read_success") == 1
+
+
+async def test_a_service_without_a_daemon_tells_nothing_about_one(watched: World) -> None:
+    ctx = replace(watched.ctx, daemon=None)
+    names = [family.name for family in Scrape(ctx, await TallyReader(ctx).read()).collect()]
+    assert "monero_escrow_daemon_last_answer_timestamp_seconds" not in names
+    assert "monero_escrow_scan_lag_blocks" not in names
+
+
+async def test_blocks_that_were_not_scanned_are_counted(watched: World) -> None:
+    await watched.store.write(lambda tx: tx.scan.add([ScannedBlock(989, "ab" * 32)]))
+    assert await told(watched, "scan_lag_blocks") == 0  # the daemon was not asked yet
+    await watched.ctx.chain()
+    assert await told(watched, "scan_lag_blocks") == 10
+    assert await told(watched, "chain_height_blocks") == 1000
 
 
 async def test_a_database_that_refuses_is_told_as_such(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:

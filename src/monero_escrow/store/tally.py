@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal, select
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.payout_states import PayoutState
@@ -18,6 +18,7 @@ from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.trio_table import TrioTable
 
 _e, _p = schema.escrows, schema.payouts
+_HELD = literal(PayoutState.HELD.value, literal_execute=True)  # SQLite takes a partial index for no parameter
 _OPEN = [state.value for state in State if state not in CLOSED_STATES]
 
 
@@ -45,7 +46,7 @@ def take_tally(connection: Connection, scan: ScanTable, trios: TrioTable, now: f
     since = select(_e.c.state, func.min(_e.c.updated_at)).where(_e.c.state.in_(_OPEN)).group_by(_e.c.state)
     longest = {State(state): max(0.0, now - at) for state, at in connection.execute(since)}
     failing = select(func.count()).where(_e.c.state.in_(_OPEN), _e.c.failures > 0)
-    held = select(func.count()).where(_p.c.state == PayoutState.HELD)
+    held = select(func.count()).where(_p.c.state == _HELD)
     return Tally(
         escrows=counts,
         longest_seconds=longest,

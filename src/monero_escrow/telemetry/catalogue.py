@@ -169,7 +169,7 @@ PAYOUTS_HELD = _gauge("payouts_held", "Payouts that wait for a person.", of=Of.D
 SCAN_LAG = _gauge("scan_lag_blocks", "Blocks the daemon has that were not scanned for deposits.", of=Of.DATABASE)
 CHAIN_HEIGHT = _gauge("chain_height_blocks", "Blocks the daemon had when this node last asked it.")
 DAEMON_ANSWERED = _gauge(
-    "daemon_last_answer_timestamp_seconds", "When the daemon last answered as it should; 0: never."
+    "daemon_last_answer_timestamp_seconds", "When the daemon last answered as it should; 0: not since the start."
 )
 DATABASE_READ = _gauge("database_read_success", "1 if what is told of the whole database was read; 0: it is left out.")
 DATABASE_READ_AT = _gauge(

@@ -69,8 +69,9 @@ def _of_the_node(ctx: Context) -> Iterator[Metric]:
     yield _family(catalogue.BUILD, {built: 1})
     yield from _of_the_slots(ctx)
     yield _family(catalogue.STOCK_TARGET, {(): settings.stock_target})
-    yield _family(catalogue.CHAIN_HEIGHT, {(): ctx.tip.height})
-    yield _family(catalogue.DAEMON_ANSWERED, {(): ctx.tip.seen_at})
+    if ctx.daemon is not None:
+        yield _family(catalogue.CHAIN_HEIGHT, {(): ctx.tip.height})
+        yield _family(catalogue.DAEMON_ANSWERED, {(): ctx.tip.seen_at})
 
 
 def _of_the_slots(ctx: Context) -> Iterator[Metric]:
