@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import UnavailableError
+from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import TRIO, Role
+from monero_escrow.escrows.tally import TallyReader
 from monero_escrow.store.transaction import Transaction
 from web.world import NETWORK, World, address, mark_sick
 
@@ -113,6 +116,36 @@ async def test_without_its_database_the_service_lives_but_is_not_ready(
         assert (await client.get("/livez")).status_code == 200
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+
+
+async def test_a_database_that_hangs_makes_the_probe_say_no_and_hang_itself_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(world.store, "read", hangs)
+    world.app.state.tallies = TallyReader(world.ctx, patience_seconds=0.01)
+    async with world.client(None) as client, asyncio.timeout(10):
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_when_the_database_falls_silent_after_the_key_was_read_it_is_critical(world: World) -> None:
+    class Silent(TallyReader):
+        async def read(self, *, fresh_seconds: float = 0) -> None:
+            return None
+
+    world.app.state.tallies = Silent(world.ctx)
+    health = await health_of(world)
+    assert (health["status"], health["stock"]) == ("critical", None)
+    assert [reason["code"] for reason in health["reasons"]] == ["database_silent"]
+
+
+async def test_late_and_held_work_is_told_with_what_to_do(world: World) -> None:
+    await world.add_escrow(State.SETTING_UP, created_at=world.clock.now() - 3_600)
+    health = await health_of(world)
+    assert [(reason["code"], reason["status"]) for reason in health["reasons"]] == [("set_up_late", "degraded")]
 
 
 async def test_the_stock_is_counted_by_age_and_keeps_a_busy_fleet_from_being_degraded(world: World) -> None:

@@ -183,9 +183,12 @@ async def test_blocks_that_were_not_scanned_are_counted(watched: World) -> None:
     assert await told(watched, "chain_height_blocks") == 1000
 
 
-async def test_a_database_that_refuses_is_told_as_such(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [DatabaseBusyError("The disk is full."), RuntimeError("a fault of ours")])
+async def test_a_database_that_refuses_is_told_as_such(
+    watched: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     async def refuses(_: object) -> None:
-        raise DatabaseBusyError("The disk is full.")
+        raise error
 
     monkeypatch.setattr(watched.store, "read", refuses)
     assert await told(watched, "database_read_success") == 0

@@ -49,7 +49,8 @@ class TallyReader:
             self._under_way.add_done_callback(self._has_ended)
         task = self._under_way
         await asyncio.wait([task], timeout=self._patience_seconds)  # never cancels it: it may be another's too
-        return task.result() if task.done() and not task.cancelled() else None
+        failed = not task.done() or task.cancelled() or task.exception() is not None
+        return None if failed else task.result()
 
     async def _read(self) -> Reading | None:
         now = self._ctx.clock.now()
@@ -62,5 +63,5 @@ class TallyReader:
 
     def _has_ended(self, task: asyncio.Task[Reading | None]) -> None:
         self._under_way = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("tally_failed", error=type(task.exception()).__name__)
+        if not task.cancelled() and (error := task.exception()) is not None:  # a fault of ours: nobody else is hurt
+            log.error("tally_failed", exc_info=error)
