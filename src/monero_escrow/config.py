@@ -22,6 +22,7 @@ from monero_escrow.core.errors import EscrowError
 
 KEY_BYTES = 32
 SLOTS_PER_TRIO = 3
+LEAST_TOKEN_CHARACTERS = 16
 
 
 class SettingsError(EscrowError):
@@ -123,6 +124,11 @@ class Settings(BaseSettings):
     )
     server_host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
     server_port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API.")
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="What Prometheus sends as its bearer token to read GET /metrics, and may do nothing else with; at "
+        "least 16 characters. An operator's key reads it too, with or without this.",
+    )
 
     deposit_confirmations: int = Field(
         default=10, ge=1, le=720, description="Blocks a deposit must be deep to count; Monero unlocks coins at 10."
@@ -230,6 +236,15 @@ class Settings(BaseSettings):
         if login is not None and ":" not in login.get_secret_value():
             raise ValueError("must be user:password")
         return login
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is None or not token.get_secret_value():
+            return None
+        if len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS or not token.get_secret_value().isascii():
+            raise ValueError("must be at least 16 ASCII characters, such as `openssl rand -hex 32` prints")
+        return token
 
     @model_validator(mode="after")
     def _final_is_deepest(self) -> Self:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -41,6 +42,7 @@ from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClie
 from monero_escrow.store.opening import open_postgresql, open_sqlcipher
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
+from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
 
 log = structlog.get_logger(__name__)
@@ -71,24 +73,27 @@ def open_store(settings: Settings, *, migrates: bool = True) -> SqlStore:
     return open_sqlcipher(settings.database_path, key, settings.monero_network, migrates=migrates)
 
 
-def slots_of(settings: Settings) -> list[Slot]:
+def slots_of(settings: Settings, metrics: Metrics | None = None) -> list[Slot]:
     """One slot a configured URL; which role it serves follows from its position."""
     login = settings.monero_rpc_login
     user, _, password = (login.get_secret_value() if login else "").partition(":")
-    credentials = Credentials(user, password) if login else None
+    credentials, on_call = Credentials(user, password) if login else None, partial(_Calls, metrics=metrics or Metrics())
     return [
-        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials, on_call=_LogCalls(url)))
+        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials, on_call=on_call(url)))
         for index, url in enumerate(settings.monero_rpc_urls)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _LogCalls:
-    """A debug line a call: which, how long, and how it ended; never what it said."""
+class _Calls:
+    """A debug line a call, and a count: which, how long, and how it ended; never what it said."""
 
     url: str
+    metrics: Metrics
+    program: str = WALLET_RPC
 
     def __call__(self, method: str, seconds: float, outcome: str) -> None:
+        self.metrics.rpc_call(self.program, method, seconds, outcome)
         log.debug("rpc", method=method, url=self.url, milliseconds=round(seconds * 1000), outcome=outcome)
 
 
@@ -130,12 +135,14 @@ async def _working(
     settings: Settings, store: SqlStore, clock: Clock, member: Member | None
 ) -> AsyncIterator[Conductor]:
     """The fleet and all that works on it; alone, or as a member of several nodes."""
-    pool = SlotPool(slots_of(settings), clock, quarantine_seconds=settings.quarantine_seconds)
+    metrics = store.metrics
+    pool = SlotPool(slots_of(settings, metrics=metrics), clock, quarantine_seconds=settings.quarantine_seconds)
     url = settings.monero_daemon_url
-    daemon = DaemonClient(url, on_call=_LogCalls(url)) if url else None
+    daemon = DaemonClient(url, on_call=_Calls(url, metrics, MONEROD)) if url else None
     books, for_the_stock = _StoredOwnership(store), frozenset({STOCK_WORK})
-    fleet = Fleet(settings, pool, clock, books, slots_of, _LogCalls, idle_work=for_the_stock)
-    ctx = Context(settings, store, pool, daemon, clock, fleet=fleet)
+    static_slots, on_call = partial(slots_of, metrics=metrics), partial(_Calls, metrics=metrics)
+    fleet = Fleet(settings, pool, clock, books, static_slots, on_call, idle_work=for_the_stock)
+    ctx = Context(settings, store, pool, daemon, clock, fleet=fleet, metrics=metrics)
     conductor = Conductor(ctx) if member is None else member.conductor(ctx)
     try:
         await fleet.prepare()

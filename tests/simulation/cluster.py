@@ -77,7 +77,7 @@ class Cluster(Surroundings):
         by_name = {node.name: node for node in self.nodes}
         daemons: dict[str, FakeDaemon] = {node.daemon.url: node.daemon for node in self.nodes}
 
-        def slots_of(settings: Settings) -> list[Slot]:
+        def slots_of(settings: Settings, **_: object) -> list[Slot]:
             processes = by_name[settings.node_name].processes
             return [Slot(index, role_of_slot(index), process) for index, process in enumerate(processes)]
 

@@ -144,7 +144,7 @@ class World(Surroundings):
             await asyncio.sleep(self.rng.uniform(0.5, 5 if self._quick else 90))
 
     async def _serve(self) -> None:
-        def slots_of(_settings: Settings) -> list[Slot]:
+        def slots_of(_settings: Settings, **_: object) -> list[Slot]:
             return [Slot(index, role_of_slot(index), process) for index, process in enumerate(self.processes)]
 
         with ExitStack() as stack:

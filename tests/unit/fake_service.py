@@ -62,7 +62,7 @@ class Town:
     async def service(self, settings: Settings, processes: Sequence[FakeWalletRpc]) -> AsyncIterator[Conductor]:
         """The service as `serve` runs it, but for its ports."""
 
-        def slots_of(_settings: Settings) -> list[Slot]:
+        def slots_of(_settings: Settings, **_: object) -> list[Slot]:
             return [Slot(index, role_of_slot(index), process) for index, process in enumerate(processes)]
 
         with ExitStack() as stack:

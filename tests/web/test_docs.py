@@ -36,6 +36,7 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
         "POST /admin/escrows/{escrow_id}/rescan",
         "GET /api/events",
         "GET /admin/health",
+        "GET /metrics",
         "GET /admin/fleet",
         "POST /admin/fleet/reload",
         "GET /admin/nodes",

@@ -66,6 +66,8 @@ async def _carry_out(ctx: Context, payout: PayoutRecord) -> bool:
         public_message = error.public_message
         now = ctx.clock.now()
         moved_to = await ctx.store.write(lambda tx: _repair(tx, payout.id, rule, public_message, now))
+        if rule.remedy is Remedy.TRY_FRESH and moved_to is not PayoutState.HELD:
+            ctx.metrics.stale_signature_repairs.inc()
         if moved_to is None:
             raise
         return moved_to is PayoutState.HELD

@@ -79,6 +79,7 @@ def show_address(ctx: Context, tx: Transaction, escrow_id: str) -> None:
     now = ctx.clock.now()
     tx.trios.abandon_unfinished(escrow.id, "the escrow has another one", now)
     deadline = now + escrow.deposit_window_seconds
+    tx.measure(lambda metrics: metrics.order_to_address_seconds.observe(max(0.0, now - escrow.created_at)))
     move(
         tx,
         escrow,

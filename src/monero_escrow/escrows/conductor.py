@@ -192,9 +192,11 @@ class Conductor:
         except ClaimLostError:
             raise
         except EscrowError as error:
+            self.ctx.metrics.retries.labels(error.code).inc()
             log.warning("step_failed", code=error.code, reason=error.message, failures=escrow.failures + 1)
             most = LONGEST_PAUSE_SECONDS
             if self._is_of_a_slot(error):  # the first time, another slot is tried at once
+                self.ctx.metrics.failovers.inc()
                 most = _MOST_SECONDS_FOR_ANOTHER_SLOT if escrow.failures else 0.0
             await _try_again_later(ctx, escrow, error.public_message, most)
         except Exception as error:  # a fault of ours must not stop the other escrows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,13 +18,14 @@ from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import Event, State, transition
 from monero_escrow.core.roles import Role
 from monero_escrow.fleet.fleet import Fleet
-from monero_escrow.fleet.leases import Lease
+from monero_escrow.fleet.leases import Lease, NoSlotFreeError
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.monero.ports import Daemon, DaemonInfo
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.store import Store
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.store.trio_table import NOBODY, Maker
+from monero_escrow.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +47,12 @@ class DaemonUnavailableError(UnavailableError):
 class ChainTip:
     """How far the chain was when the daemon was last asked, for those who need it roughly, and at once.
 
-    0 until it was. The last word counts, not the highest: a chain that was replaced may be shorter.
+    0 until it was. The last word counts, not the highest: a chain that was replaced may be shorter. `seen_at` is when
+    (seconds since the epoch).
     """
 
     height: int = 0
+    seen_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,19 @@ class Context:
     require_work: Callable[[], None] = field(default=lambda: None, repr=False)
     maker: Callable[[], Maker] = field(default=lambda: NOBODY, repr=False)
     takes_up: Callable[[], bool] = field(default=lambda: True, repr=False)
+    metrics: Metrics = field(default_factory=Metrics, repr=False)
 
     @asynccontextmanager
     async def lease(self, roles: frozenset[Role], work: str, *, wait_seconds: float) -> AsyncIterator[Lease]:
         """Slots of the pool, as long as what they are leased for is this service's to do. Raises NoSlotFreeError."""
-        async with self.pool.lease(roles, work, wait_seconds=wait_seconds) as lease:
+        asked_at = self.clock.monotonic()
+        async with AsyncExitStack() as stack:
+            try:
+                lease = await stack.enter_async_context(self.pool.lease(roles, work, wait_seconds=wait_seconds))
+            except NoSlotFreeError:
+                self.metrics.lease_refusals.inc()
+                raise
+            self.metrics.lease_wait_seconds.observe(self.clock.monotonic() - asked_at)
             lease.require_work = self.require_work
             yield lease
 
@@ -125,7 +136,7 @@ class Context:
         info = await self.daemon.get_info()
         if info.network is not self.settings.monero_network:
             raise DaemonUnavailableError(f"The daemon serves {info.network}, not {self.settings.monero_network}.")
-        self.tip.height = info.height
+        self.tip.height, self.tip.seen_at = info.height, self.clock.now()
         return self.daemon, info
 
 
@@ -166,6 +177,8 @@ def move(
         to_state=row.next_state.value,
         detail=detail,
     )
+    was, seconds = escrow.state.value, max(0.0, now - escrow.updated_at)
+    tx.measure(lambda metrics: metrics.state_seconds.labels(was).observe(seconds))
     tx.after_commit(
         lambda: log.info(
             event.value, escrow_id=escrow.id, actor=actor, was=escrow.state.value, now=row.next_state.value

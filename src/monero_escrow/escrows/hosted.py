@@ -27,6 +27,7 @@ from monero_escrow.monero.errors import (
 )
 from monero_escrow.monero.ports import WalletRpc
 from monero_escrow.store.records import ParticipantRecord, TrioRecord
+from monero_escrow.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +66,14 @@ async def side_by_side(work: Iterable[Awaitable[T]]) -> list[T]:
 class HostedWallet:
     """One wallet on one leased slot. Use as `async with`: it is closed on the way out, whatever happened."""
 
-    def __init__(self, lease: Lease, participant: ParticipantRecord, network: Network) -> None:
+    def __init__(
+        self, lease: Lease, participant: ParticipantRecord, network: Network, metrics: Metrics | None = None
+    ) -> None:
         self.role: Role = participant.role
         self._lease = lease
         self._participant = participant
         self._network = network
+        self._metrics = metrics or Metrics()
         self._open_address: str | None = None
 
     async def __aenter__(self) -> HostedWallet:
@@ -112,14 +116,15 @@ class HostedWallet:
         await self._nothing_open()
         person = self._participant
         keys = WalletKeys.from_entropy(bytes.fromhex(person.spend_key), self._network)
-        self._open_address = await self._rpc.generate_from_keys(
-            filename=filename or person.filename,
-            password=person.password,
-            address=keys.address,
-            spend_key=keys.private_spend_key_hex,
-            view_key=keys.private_view_key_hex,
-            restore_height=restore_height,
-        )
+        with self._metrics.wallet_creation():
+            self._open_address = await self._rpc.generate_from_keys(
+                filename=filename or person.filename,
+                password=person.password,
+                address=keys.address,
+                spend_key=keys.private_spend_key_hex,
+                view_key=keys.private_view_key_hex,
+                restore_height=restore_height,
+            )
         if self._open_address != person.primary_address:
             raise InvariantError(f"{self.slot_name} made a wallet with another address than its keys have.")
         abilities = self._lease.slot(self.role).abilities
@@ -185,7 +190,7 @@ class HostedWallet:
         if await self._rpc.get_address() == address and (await self._rpc.is_multisig()).ready:
             self._open_address = address
             return True
-        await self._rpc.close_wallet(store=False)
+        await self.close(store=False)
         return False
 
     async def _rebuild(self, trio: TrioRecord, filename: str) -> None:
@@ -194,6 +199,7 @@ class HostedWallet:
             await self.answer(call)
         if self._open_address != trio.finished_address:
             raise InvariantError(f"Replay on {self.slot_name} gave another address than the stored one.")
+        self._metrics.replays.inc()
 
     async def report(self) -> WalletReport:
         """What the open wallet says about itself, for the gate."""
@@ -224,7 +230,8 @@ class HostedWallet:
     async def close(self, *, store: bool = True) -> None:
         """Close the wallet and leave the process with none open."""
         self._open_address = None
-        await self._rpc.close_wallet(store=store)
+        with self._metrics.wallet_close():
+            await self._rpc.close_wallet(store=store)
 
     async def _nothing_open(self) -> None:
         """A process with someone else's wallet open is never touched."""

@@ -12,7 +12,7 @@ whether it was made for an escrow or for the stock: it is made here, and passes 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monero_escrow.core.address import parse_address
 from monero_escrow.core.key_exchange import Call, KeyExchange, Round, pass_gate
@@ -25,6 +25,7 @@ from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.telemetry.metrics import ORDER, STOCK
 
 
 async def set_up(ctx: Context, escrow_id: str) -> None:
@@ -42,14 +43,15 @@ async def set_up(ctx: Context, escrow_id: str) -> None:
 
 async def make_trio(ctx: Context, lease: Lease, escrow_id: str | None) -> None:
     """Make a finished trio on three leased slots, for an escrow or (None) for the stock. Raises what went wrong."""
-    attempt = await _begin(ctx, escrow_id)
-    try:
-        await _exchange_and_pass_gate(ctx, lease, attempt)
-    except BaseException as error:
-        trouble = str(error) or type(error).__name__
-        now = ctx.clock.now()
-        await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
-        raise
+    with ctx.metrics.one_set_up(STOCK if escrow_id is None else ORDER, ctx.clock):
+        attempt = await _begin(ctx, escrow_id)
+        try:
+            await _exchange_and_pass_gate(ctx, lease, attempt)
+        except BaseException as error:
+            trouble = str(error) or type(error).__name__
+            now = ctx.clock.now()
+            await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
+            raise
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class _Attempt:
     restore_height: int
     participants: dict[Role, ParticipantRecord]
     rounds: Rounds
+    under_way: tuple[Step, float] | None = field(default=None, repr=False)
+    """The round under way, and since when on the monotonic clock."""
 
     def abandon(self, tx: Transaction, trouble: str, now: float) -> None:
         """The round under way did not work; the attempt is history."""
@@ -97,7 +101,7 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
     network = ctx.settings.monero_network
     async with AsyncExitStack() as stack:
         wallets = {
-            role: await stack.enter_async_context(HostedWallet(lease, participant, network))
+            role: await stack.enter_async_context(HostedWallet(lease, participant, network, ctx.metrics))
             for role, participant in attempt.participants.items()
         }
         await _intend(ctx, attempt, Step.MAKE_WALLET, wallets)
@@ -112,12 +116,22 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
         reports = await side_by_side(wallet.report() for wallet in wallets.values())
         address, view_key = pass_gate({report.role: report for report in reports})
         parse_address(address, network)
+    _round_worked(ctx, attempt)
     await _record_finished(ctx, attempt, address, view_key)
 
 
 async def _intend(ctx: Context, attempt: _Attempt, name: Step, wallets: dict[Role, HostedWallet]) -> None:
+    _round_worked(ctx, attempt)
+    attempt.under_way = name, ctx.clock.monotonic()
     slots, now = {role: wallet.slot_name for role, wallet in wallets.items()}, ctx.clock.now()
     await ctx.store.write(lambda tx: attempt.rounds.intend(tx, name, slots, now))
+
+
+def _round_worked(ctx: Context, attempt: _Attempt) -> None:
+    """The round under way, if there is one, did what it should."""
+    if attempt.under_way is not None:
+        name, since = attempt.under_way
+        ctx.metrics.set_up_round_seconds.labels(name.value).observe(ctx.clock.monotonic() - since)
 
 
 async def _one_round(

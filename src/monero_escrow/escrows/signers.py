@@ -63,8 +63,8 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
     roles, work = frozenset({plan.proposer, plan.cosigner}), f"payout of {payout.escrow_id}"
     async with (
         ctx.lease(roles, work, wait_seconds=ctx.settings.lease_wait_seconds) as lease,
-        HostedWallet(lease, trio.participants[plan.proposer], network) as proposer,
-        HostedWallet(lease, trio.participants[plan.cosigner], network) as cosigner,
+        HostedWallet(lease, trio.participants[plan.proposer], network, ctx.metrics) as proposer,
+        HostedWallet(lease, trio.participants[plan.cosigner], network, ctx.metrics) as cosigner,
     ):
         signers = Signers(proposer, cosigner)
         now = ctx.clock.now()

@@ -37,6 +37,7 @@ from monero_escrow.store.records import EscrowRecord, OutputRecord
 from monero_escrow.store.transaction import Transaction
 
 _SHORT_WAIT_SECONDS = 20.0
+_SEEN = "deposit_seen"
 
 
 class DeepReorganisationError(UnavailableError):
@@ -69,7 +70,7 @@ async def watch_deposits(ctx: Context, escrow: EscrowRecord) -> None:
     role, work = _watching_role(escrow.id), f"deposits of {escrow.id}"
     async with (
         ctx.lease(frozenset({role}), work, wait_seconds=_patience_seconds(ctx, escrow)) as lease,
-        HostedWallet(lease, trio.participants[role], ctx.settings.monero_network) as wallet,
+        HostedWallet(lease, trio.participants[role], ctx.settings.monero_network, ctx.metrics) as wallet,
     ):
         now = ctx.clock.now()
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, [role], now))
@@ -177,7 +178,7 @@ def _record_outputs(tx: Transaction, escrow: EscrowRecord, sighting: Sighting, r
                     final_at=final_at,
                 )
             )
-            _tell(tx, escrow, "deposit_seen", seen, status, now)
+            _tell(tx, escrow, _SEEN, seen, status, now)
             continue
         if before.status is OutputStatus.COUNTED and before.height == seen.height:
             status = OutputStatus.COUNTED  # the chain is shorter for a moment, while blocks are being replaced
@@ -217,6 +218,10 @@ def _tell(
     """Audit row and event; a flood of dust is counted in the outputs and told of nowhere else."""
     if status is OutputStatus.DUST:
         return
+    if action == _SEEN:
+        tx.measure(lambda metrics: metrics.deposits_seen.inc())
+    if status is OutputStatus.COUNTED:
+        tx.measure(lambda metrics: metrics.deposits_confirmed.inc())
     detail = {"txid": short(seen.txid), "amount_piconero": str(seen.amount_piconero), "status": status.value}
     tx.audit.add(SERVICE, action, now, escrow_id=escrow.id, detail=detail)
     data = {**detail, "txid": seen.txid, "order_id": escrow.order_id}

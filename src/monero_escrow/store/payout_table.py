@@ -78,6 +78,8 @@ class PayoutTable:
     def __init__(self, connection: Connection, sealer: Sealer) -> None:
         self._connection = connection
         self._sealer = sealer
+        self.moves: list[tuple[PayoutKind, PayoutState]] = []
+        """What came to which state in this transaction."""
 
     def add(
         self,
@@ -108,6 +110,7 @@ class PayoutTable:
                 failures=0,
             )
         )
+        self.moves.append((plan.kind, PayoutState.DECIDED))
 
     def of(self, escrow_id: str) -> list[PayoutRecord]:
         """Every decision about an escrow's coins, the first first."""
@@ -136,6 +139,7 @@ class PayoutTable:
         )
         if moved.rowcount != 1:
             raise InvariantError("The payout was moved by somebody else.")
+        self.moves.append((payout.plan.kind, state))
 
     def call_off(self, payout: PayoutRecord, now: float) -> None:
         """Give a held payout up for good, and its outputs and anchor back to whatever is decided next."""

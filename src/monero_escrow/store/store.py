@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -20,6 +21,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from monero_escrow.core.errors import EscrowError, InvalidInputError, UnavailableError
 from monero_escrow.store.sealing import Sealer
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ class Writer(Protocol):
 
 
 class SqlStore:
-    """A `Store` on any engine SQLAlchemy speaks to. Reads and writes run in threads."""
+    """A `Store` on any engine SQLAlchemy speaks to. Reads and writes run in threads, and are counted in `metrics`."""
 
     def __init__(self, engine: Engine, sealer: Sealer, begin: Begin, writer: Writer, *, readers: int = 2) -> None:
         self._engine = engine
@@ -94,13 +96,39 @@ class SqlStore:
         self._begin = begin
         self._writer = writer
         self._readers = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="store-read")
+        self.metrics = Metrics()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
-        return await _to_its_end(self._readers.submit(context.run, self.read_now, work))
+        with self._measured("read"):
+            return await _to_its_end(self._readers.submit(context.run, self.read_now, work))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await _to_its_end(self._writer.submit(work))
+        with self._measured("write"):
+            return await _to_its_end(self._writer.submit(self._counted(work)))
+
+    def _counted(self, work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+        """The same work, and after its commit what it brought about is counted."""
+
+        def counted(tx: Transaction) -> T:
+            tx.metrics = self.metrics
+            result = work(tx)
+            if tx.audit.added or tx.payouts.moves:
+                tx.measure(lambda metrics: _count_rows(metrics, tx))
+            return result
+
+        return counted
+
+    @contextmanager
+    def _measured(self, kind: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        except (DatabaseBusyError, CommitUnknownError) as error:
+            self.metrics.database_errors.labels(kind, error.code).inc()
+            raise
+        finally:
+            self.metrics.database_seconds.labels(kind).observe(time.monotonic() - began)
 
     def read_now(self, work: Callable[[Transaction], T]) -> T:
         """Read at once and in this thread."""
@@ -131,6 +159,12 @@ def transact(begin: Begin, sealer: Sealer, work: Callable[[Transaction], T], *, 
         raise unavailable(error) from None
     tx.committed()
     return result
+
+
+def _count_rows(metrics: Metrics, tx: Transaction) -> None:
+    metrics.audit_writes.inc(tx.audit.added)
+    for kind, state in tx.payouts.moves:
+        metrics.payouts.labels(kind.value, state.value).inc()
 
 
 async def _to_its_end(job: Future[T]) -> T:

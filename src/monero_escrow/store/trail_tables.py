@@ -61,6 +61,8 @@ class AuditTable:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.added = 0
+        """Rows of this transaction."""
 
     def add(
         self,
@@ -84,6 +86,7 @@ class AuditTable:
             "detail": dict(detail or {}),
         }
         self._connection.execute(_ADD_AUDIT_ROW, values)
+        self.added += 1
 
     def of(self, escrow_id: str) -> list[AuditRecord]:
         """An escrow's history in order."""

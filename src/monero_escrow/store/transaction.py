@@ -14,9 +14,11 @@ from monero_escrow.store.node_table import NodeTable
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer
+from monero_escrow.store.tally import Tally, take_tally
 from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
 from monero_escrow.store.work_table import WorkTable
+from monero_escrow.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,7 @@ class Transaction:
     def __init__(self, connection: Connection, sealer: Sealer, *, writes: bool = True) -> None:
         self.connection = connection
         self._after_commit: list[Callable[[], None]] = []
+        self.metrics: Metrics | None = None
         self.escrows = EscrowTable(connection, locks=writes)
         self.trios = TrioTable(connection, sealer)
         self.scan = ScanTable(connection, self.trios)
@@ -47,8 +50,14 @@ class Transaction:
     @contextmanager
     def part(self) -> Iterator[None]:
         """A part of the work that is undone by itself when it raises, and spoils nothing of the rest."""
-        with self.outbox.undone_with(self.connection.begin_nested()):
-            yield
+        told, audit_rows, moves = len(self._after_commit), self.audit.added, len(self.payouts.moves)
+        try:
+            with self.outbox.undone_with(self.connection.begin_nested()):
+                yield
+        except BaseException:  # what it meant to tell and to count never happened
+            self.audit.added = audit_rows
+            del self._after_commit[told:], self.payouts.moves[moves:]
+            raise
 
     def complete(self) -> None:
         """The work is done; next is the commit."""
@@ -60,6 +69,16 @@ class Transaction:
         What changes anything outside the database belongs here as well: work may be run again from its beginning.
         """
         self._after_commit.append(tell)
+
+    def measure(self, observe: Callable[[Metrics], None]) -> None:
+        """Observe this once what was done here is durable."""
+        metrics = self.metrics
+        if metrics is not None:
+            self.after_commit(lambda: observe(metrics))
+
+    def tally(self, now: float) -> Tally:
+        """How much there is of everything."""
+        return take_tally(self.connection, self.scan, self.trios, now)
 
     def committed(self) -> None:
         """It is durable. What goes wrong in the telling does not make it undone."""

@@ -14,6 +14,7 @@ from monero_escrow.web import (
     events,
     fleet,
     health,
+    metrics,
     nodes,
     orders,
     payouts,
@@ -59,7 +60,21 @@ def create_app(conductor: Conductor) -> FastAPI:
     give_conductor(app, conductor)
     install_problems(app)
     use_problem_media_type(app)
-    for room in (orders, batch, escrows, decisions, payouts, rescan, events, health, fleet, reload, nodes, docs_page):
+    for room in (
+        orders,
+        batch,
+        escrows,
+        decisions,
+        payouts,
+        rescan,
+        events,
+        health,
+        metrics,
+        fleet,
+        reload,
+        nodes,
+        docs_page,
+    ):
         app.include_router(room.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)  # the outermost: what it adds, every answer has

@@ -6,6 +6,7 @@ A key is found by its hash; what it may do is its scope. Nothing here knows an e
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +15,9 @@ import structlog
 from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.store.records import ApiKeyRecord, Scope
+from monero_escrow.telemetry.metrics import NO_SCOPE
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
 
@@ -56,11 +59,14 @@ async def _authenticated(
     conductor: TheConductor, sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> Caller:
     """The caller. Raises UnauthenticatedError, the same for a key that is unknown, expired or revoked."""
+    denials = conductor.ctx.metrics.key_denials
     if sent is None:
+        denials.labels(NO_SCOPE).inc()
         raise UnauthenticatedError("The request has no API key.")
     key, now = sent.credentials, conductor.ctx.clock.now()
     record = await conductor.ctx.store.read(lambda tx: tx.keys.find(key, now))
     if record is None:
+        denials.labels(NO_SCOPE).inc()
         raise UnauthenticatedError("The API key is unknown, expired or revoked.")
     caller = Caller(record)
     structlog.contextvars.bind_contextvars(caller=caller.actor)
@@ -70,9 +76,10 @@ async def _authenticated(
 AnyCaller = Annotated[Caller, Depends(_authenticated)]
 
 
-def _with_scope(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
-    async def check(caller: AnyCaller) -> Caller:
+def _with_scope(*scopes: Scope) -> Callable[[Caller, Conductor], Awaitable[Caller]]:
+    async def check(caller: AnyCaller, conductor: TheConductor) -> Caller:
         if caller.scope not in scopes:
+            conductor.ctx.metrics.key_denials.labels(caller.scope.value).inc()
             wanted = " or ".join(scopes)
             raise WrongScopeError(f"This needs a key with the scope {wanted}; the key's scope is {caller.scope}.")
         return caller
@@ -84,3 +91,21 @@ ShopCaller = Annotated[Caller, Depends(_with_scope(Scope.SHOP))]
 ArbiterCaller = Annotated[Caller, Depends(_with_scope(Scope.ARBITER))]
 OperatorCaller = Annotated[Caller, Depends(_with_scope(Scope.OPERATOR))]
 ShopOrOperator = Annotated[Caller, Depends(_with_scope(Scope.SHOP, Scope.OPERATOR))]
+
+
+_operator = _with_scope(Scope.OPERATOR)
+
+
+async def _may_read_metrics(
+    conductor: TheConductor, sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> None:
+    """METRICS_TOKEN, which is compared without the database, or an operator's key. Raises as for any other endpoint."""
+    token = conductor.ctx.settings.metrics_token
+    if sent is not None and token is not None:
+        theirs, ours = sent.credentials.encode(), token.get_secret_value().encode()
+        if hmac.compare_digest(theirs, ours):
+            return
+    await _operator(await _authenticated(conductor, sent), conductor)
+
+
+MetricsReader = Annotated[None, Depends(_may_read_metrics)]

@@ -7,17 +7,27 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 
 from monero_escrow.escrows.conductor import Conductor
+from monero_escrow.escrows.tally import TallyReader
 
 
 def give_conductor(app: FastAPI, conductor: Conductor) -> None:
     """Make this the conductor of every request to `app`."""
     app.state.conductor = conductor
+    app.state.tallies = TallyReader(conductor.ctx)
 
 
 async def _conductor_of(request: Request) -> Conductor:
     conductor: Conductor = request.app.state.conductor
     return conductor
 
+
+async def _tallies_of(request: Request) -> TallyReader:
+    tallies: TallyReader = request.app.state.tallies
+    return tallies
+
+
+TheTally = Annotated[TallyReader, Depends(_tallies_of)]
+"""An endpoint's parameter of this type reads how much there is of everything, once for all who ask."""
 
 TheConductor = Annotated[Conductor, Depends(_conductor_of)]
 """An endpoint's parameter of this type is the service's conductor; its `ctx` holds the ports."""

@@ -145,7 +145,7 @@ def _slot(ctx: Context, slot: Slot, lease: Lease | None, memory_bytes: int | Non
         name=slot.name,
         role=slot.role,
         managed=slot.managed,
-        state=_state(slot, lease),
+        state=state_of(slot, lease),
         work=None if lease is None else lease.work,
         leased_seconds=None if lease is None else round(now - lease.since, 1),
         reason=slot.resting_because if resting else slot.sick,
@@ -155,7 +155,8 @@ def _slot(ctx: Context, slot: Slot, lease: Lease | None, memory_bytes: int | Non
     )
 
 
-def _state(slot: Slot, lease: Lease | None) -> SlotState:
+def state_of(slot: Slot, lease: Lease | None) -> SlotState:
+    """How a slot stands, that is held by this lease or by none."""
     if slot.draining:
         return "draining"
     if lease is not None:

@@ -392,14 +392,23 @@ class Stock(_Answer):
     oldest_seconds: int | None = Field(description="How long ago the oldest was finished.")
 
 
+class HealthReason(_Answer):
+    """Why the service is not healthy, and what a person can do about it."""
+
+    code: str = Field(examples=["no_daemon"], description="Stable; docs/runbook.md has a section for each.")
+    reason: str
+    what_to_do: str
+    status: str = Field(examples=["degraded"], description="How bad it is by itself: degraded or critical.")
+
+
 class Health(_Answer):
     """How the service stands, for its operator."""
 
-    status: str = Field(examples=["healthy"], description="healthy, degraded, or critical: no escrow can be set up.")
-    reasons: list[str] = Field(description="Why it is not healthy.")
+    status: str = Field(examples=["healthy"], description="healthy, degraded or critical: the worst of its reasons.")
+    reasons: list[HealthReason] = Field(description="Why it is not healthy, the worst first.")
     rpc_pool: RpcPool
     capacity: Capacity
-    stock: Stock
+    stock: Stock | None = Field(description="null when the database did not say.")
     deposits: str = Field(examples=["watched"], description="watched, or waiting for a daemon.")
     version: str
 
