@@ -6,6 +6,8 @@ And what it does not find, because a further rule makes it harmless, is told as 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,18 @@ from monero_escrow.store.trio_table import TrioTable
 from simulation.boundaries import Crash, Planned, live
 from simulation.payouts import mill
 from simulation.run import simulate
-from simulation.storage import quick_folder
+from simulation.storage import forget, quick_folder
 from simulation.weather import Weather
 
 _SEEDS = range(1, 6)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return quick_folder(tmp_path) / tmp_path.name
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """No other run's: that one may be going on, or have been killed."""
+    own = quick_folder(tmp_path) / f"{tmp_path.name}-{os.getpid()}"
+    yield own
+    forget(own)
 
 
 def _found(folder: Path, *crashes: Crash) -> str:
