@@ -6,7 +6,20 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from monero_escrow.core.errors import InvariantError, NotFoundError
 from monero_escrow.core.life_cycle import State
@@ -179,6 +192,10 @@ class EscrowTable:
         """How many escrows are in each state."""
         query = select(_t.c.state, func.count()).group_by(_t.c.state)
         return {State(state): count for state, count in self._connection.execute(query)}
+
+    def failing(self) -> int:
+        """How many escrows had a step that did not work, and is tried again."""
+        return self._connection.scalar(select(func.count()).where(_t.c.failures > literal_column("0"))) or 0
 
     def is_deposit_address(self, *addresses: str) -> bool:
         """Whether one of these addresses is the service's own."""

@@ -14,6 +14,7 @@ from monero_escrow.store.node_table import NodeTable
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer
+from monero_escrow.store.session_table import SessionTable
 from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
 from monero_escrow.store.work_table import WorkTable
@@ -41,6 +42,7 @@ class Transaction:
         self.outbox = Outbox(connection)
         self.idempotency = IdempotencyTable(connection, locks=writes)
         self.keys = KeyTable(connection)
+        self.sessions = SessionTable(connection)
         self.nodes = NodeTable(connection)
         self.work = WorkTable(connection)
 

@@ -23,6 +23,7 @@ from monero_escrow.web import (
 from monero_escrow.web.dependencies import give_conductor
 from monero_escrow.web.limits import BodyLimit, RequestContext
 from monero_escrow.web.openapi import use_problem_media_type
+from monero_escrow.web.pages.install import install_pages
 from monero_escrow.web.problems import install_problems
 
 _DESCRIPTION = """\
@@ -61,6 +62,7 @@ def create_app(conductor: Conductor) -> FastAPI:
     use_problem_media_type(app)
     for room in (orders, batch, escrows, decisions, payouts, rescan, events, health, fleet, reload, nodes, docs_page):
         app.include_router(room.router)
+    install_pages(app, conductor)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)  # the outermost: what it adds, every answer has
     return app

@@ -35,7 +35,11 @@ _DAY_SECONDS: Final = 86_400
 async def health(_: OperatorCaller, conductor: TheConductor) -> Health:
     """Critical: no escrow can be set up until something is done. Degraded: something is not as it should be, or every
     process of a role is busy this moment and no wallet is in stock. Healthy: neither."""
-    ctx = conductor.ctx
+    return await health_of(conductor.ctx)
+
+
+async def health_of(ctx: Context) -> Health:
+    """The same for whoever shows it: the operator's pages."""
     stats = ctx.pool.stats()
     without = list(_roles_without_slots(ctx.pool))
     daemon_trouble = await _daemon_trouble(ctx)
