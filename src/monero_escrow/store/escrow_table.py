@@ -80,9 +80,19 @@ class EscrowTable:
         return None if row is None else _record(row)
 
     def page(
-        self, *, shop_id: str | None, states: frozenset[State] | None, before: tuple[float, str] | None, limit: int
+        self,
+        *,
+        shop_id: str | None,
+        states: frozenset[State] | None,
+        before: tuple[float, str] | None,
+        limit: int,
+        beginning: str | None = None,
     ) -> list[EscrowRecord]:
-        """Escrows, newest first, from after the (created_at, id) of the last one seen."""
+        """Escrows, newest first, from after the (created_at, id) of the last one seen.
+
+        With `beginning` only those of which an identifier begins so: their own, the order's, an address, a txid of a
+        deposit or payout. No character in it has a meaning of its own.
+        """
         query = select(_t).order_by(_t.c.created_at.desc(), _t.c.id.desc()).limit(limit)
         if shop_id is not None:
             query = query.where(_t.c.shop_id == shop_id)
@@ -91,6 +101,8 @@ class EscrowTable:
         if before is not None:
             at, escrow_id = before
             query = query.where(or_(_t.c.created_at < at, and_(_t.c.created_at == at, _t.c.id < escrow_id)))
+        if beginning is not None:
+            query = query.where(_begins(beginning))
         return [_record(row) for row in self._connection.execute(query)]
 
     def due(
@@ -214,6 +226,19 @@ class EscrowTable:
         )
         if changed.rowcount != 1:
             raise InvariantError("The escrow changed its state in the middle of a transaction.")
+
+
+def _begins(text: str) -> ColumnElement[bool]:
+    """Whether an identifier of the escrow begins with this."""
+    own = (_t.c.id, _t.c.order_id, _t.c.deposit_address, _t.c.buyer_refund_address, _t.c.vendor_payout_address)
+    moved = (schema.outputs, schema.payouts)
+    return or_(
+        *(column.startswith(text, autoescape=True) for column in own),
+        *(
+            _t.c.id.in_(select(table.c.escrow_id).where(table.c.txid.startswith(text, autoescape=True)))
+            for table in moved
+        ),
+    )
 
 
 def _record(row: Row[Any]) -> EscrowRecord:
