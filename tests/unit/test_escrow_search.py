@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from monero_escrow.store.records import PayoutState
+from monero_escrow.store.records import EscrowRecord, PayoutState
 from monero_escrow.store.store import SqlStore
+from monero_escrow.store.transaction import Transaction
 from unit.engines import on_both_engines
 from unit.rows import decide, escrow, hex64, output, plan
 
 pytestmark = on_both_engines
+
+
+def add(row: EscrowRecord, tx: Transaction) -> None:
+    tx.escrows.add(row)
 
 
 def found(store: SqlStore, text: str) -> set[str]:
@@ -23,7 +30,8 @@ def escrows(store: SqlStore) -> None:
     with_payout = escrow("first", order_id="order-1")
     wildcards = escrow("second", order_id="%_\\order")
     plain = escrow("third", order_id="order-3")
-    store.write_now(lambda tx: [tx.escrows.add(row) for row in (with_payout, wildcards, plain)])
+    for row in (with_payout, wildcards, plain):
+        store.write_now(partial(add, row))
     store.write_now(lambda tx: tx.outputs.add(output("coin", "first")))
     store.write_now(lambda tx: decide(tx, "payout", "first", plan("coin")))
     store.write_now(lambda tx: tx.payouts._change("payout", txid=hex64("payment")))

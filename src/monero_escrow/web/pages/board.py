@@ -138,7 +138,7 @@ def queue_line(sample: Sample) -> str:
     if not waiting:
         return f"{under_way} Nobody waits for a process."
     longest = lasting(max(load.longest_wait_seconds for load in waiting.values()))
-    asked = ", ".join(f"{load.waiting} for a {role}" for role, load in waiting.items())
+    asked = ", ".join(f"{load.waiting} for {role}s" for role, load in waiting.items())
     return f"{under_way} Waiting for processes: {asked}; the longest for {longest}."
 
 

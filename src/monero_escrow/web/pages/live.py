@@ -25,7 +25,7 @@ from monero_escrow.web.health import health_of
 from monero_escrow.web.schemas import Health
 
 SAMPLE_SECONDS: Final = 2.0
-HEALTH_SECONDS: Final = 8.0
+HEALTH_SECONDS: Final = 4.0
 OBSERVE_SECONDS: Final = 5.0
 POINT_SECONDS: Final = 60.0
 HISTORY_SECONDS: Final = 6 * 3600.0
