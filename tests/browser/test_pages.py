@@ -7,11 +7,12 @@ from playwright.async_api import expect
 
 from browser.conftest import Site, Window
 from monero_escrow.core.life_cycle import State
-from monero_escrow.core.roles import TRIO
+from monero_escrow.core.roles import TRIO, Role
 from monero_escrow.escrows import decide
+from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.store.records import Scope
 from monero_escrow.store.schema import escrows
-from unit.fake_service import reached
+from unit.fake_service import CONFIRMATIONS, payout_is, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -94,6 +95,38 @@ async def test_signing_out(window: Window) -> None:
     await expect(window.page.get_by_role("heading", name="Sign in")).to_be_visible()
     await window.page.go_back()
     await expect(window.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_a_dispute_is_ruled_by_hand(window: Window, site: Site) -> None:
+    ctx, page = site.conductor.ctx, window.page
+    escrow_id = await site.town.funded(site.conductor)
+    await ctx.store.write(decide.dispute(ctx, escrow_id, "shop:test", "The parcel was empty."))
+    says = {Role.BUYER: "It rattled and was <b>empty</b>.", Role.VENDOR: "It weighed two kilograms at the post office."}
+    for party, text in says.items():
+        await ctx.store.write(add_evidence(ctx, escrow_id, "shop:test", party, text))
+    await window.sign_in("arbiter")
+    await expect(page.get_by_role("heading", name="Disputes")).to_be_visible()
+    await window.picture("disputes")
+    await page.locator("tbody a").click()
+    await expect(page.locator(".evidence.buyer")).to_contain_text(says[Role.BUYER])
+    await page.get_by_label("Buyer, per cent").fill("62.5")
+    await expect(page.locator(".shares")).to_contain_text("Buyer 62.5 %, vendor 37.5 %")
+    await expect(page.get_by_label("Buyer's share")).to_have_value("62.5")
+    await page.get_by_label("Buyer's share").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator(".shares")).to_contain_text("Buyer 63 %")
+    await expect(page.get_by_label("Buyer, per cent")).to_have_value("63")
+    await window.is_usable_by_everybody()
+    await window.picture("dispute")
+    await page.get_by_role("button", name="Rule so").click()
+    await expect(page.get_by_role("heading", name="Confirm the ruling")).to_be_visible()
+    await window.is_usable_by_everybody()
+    await window.picture("confirm")
+    await page.get_by_role("button", name="Sign this payout").click()
+    await expect(page.locator(".payout")).to_contain_text("Ruling")
+    await payout_is(site.conductor, escrow_id, "broadcast")
+    await site.town.chain.mine(CONFIRMATIONS)
+    await expect(page.locator(".stages [aria-current]")).to_have_text("Settled")
 
 
 async def test_ten_thousand_escrows_are_searched_by_keyboard(window: Window, site: Site) -> None:

@@ -270,6 +270,19 @@ audit = Table(
     comment="Who did what when; written in the transaction of the change it tells of.",
 )
 
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("escrow_id", String(32), ForeignKey("escrows.id"), nullable=False, index=True),
+    Column("party", String(16), nullable=False, comment="buyer or vendor: whose word it is"),
+    Column("text", Text, nullable=False),
+    Column("sent_by", _any_length(128), nullable=False),
+    Column("at", Float, nullable=False),
+    CheckConstraint("party in ('buyer', 'vendor')", name="party"),
+    comment="What the parties of a dispute say, for the arbiter.",
+)
+
 events = Table(
     "events",
     metadata,

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from monero_escrow.store.escrow_table import EscrowTable
+from monero_escrow.store.evidence_table import EvidenceTable
 from monero_escrow.store.key_table import KeyTable
 from monero_escrow.store.node_table import NodeTable
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
@@ -43,6 +44,7 @@ class Transaction:
         self.idempotency = IdempotencyTable(connection, locks=writes)
         self.keys = KeyTable(connection)
         self.sessions = SessionTable(connection)
+        self.evidence = EvidenceTable(connection)
         self.nodes = NodeTable(connection)
         self.work = WorkTable(connection)
 

@@ -12,6 +12,7 @@ from monero_escrow.web import (
     docs_page,
     escrows,
     events,
+    evidence,
     fleet,
     health,
     nodes,
@@ -60,7 +61,21 @@ def create_app(conductor: Conductor) -> FastAPI:
     give_conductor(app, conductor)
     install_problems(app)
     use_problem_media_type(app)
-    for room in (orders, batch, escrows, decisions, payouts, rescan, events, health, fleet, reload, nodes, docs_page):
+    for room in (
+        orders,
+        batch,
+        escrows,
+        decisions,
+        evidence,
+        payouts,
+        rescan,
+        events,
+        health,
+        fleet,
+        reload,
+        nodes,
+        docs_page,
+    ):
         app.include_router(room.router)
     install_pages(app, conductor)
     app.add_middleware(BodyLimit)

@@ -29,7 +29,7 @@ SESSION_SECONDS: Final = 8 * 3600.0
 PAGE_SCOPES: Final = frozenset({Scope.OPERATOR, Scope.ARBITER})
 
 
-_OPERATORS_PAGES: Final = (("/admin", "Overview"), ("/admin/escrows", "Escrows"))
+_OPERATORS_PAGES: Final = (("/admin", "Overview"), ("/admin/escrows", "Escrows"), ("/admin/disputes", "Disputes"))
 _ARBITERS_PAGES: Final = (("/admin/disputes", "Disputes"),)
 
 
