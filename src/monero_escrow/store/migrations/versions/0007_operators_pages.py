@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name=op.f("fk_sessions_key_id")),
+        sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name=op.f("fk_sessions_key_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
         comment="Who is signed in to the operator's pages, and with which key.",
     )
@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.Column("sent_by", sa.String(length=128).with_variant(sa.Text(), "postgresql"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.CheckConstraint("party in ('buyer', 'vendor')", name=op.f("ck_evidence_party")),
-        sa.ForeignKeyConstraint(["escrow_id"], ["escrows.id"], name=op.f("fk_evidence_escrow_id")),
+        sa.ForeignKeyConstraint(["escrow_id"], ["escrows.id"], name=op.f("fk_evidence_escrow_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evidence")),
         comment="What the parties of a dispute say, for the arbiter.",
     )
