@@ -29,7 +29,12 @@ SESSION_SECONDS: Final = 8 * 3600.0
 PAGE_SCOPES: Final = frozenset({Scope.OPERATOR, Scope.ARBITER})
 
 
-_OPERATORS_PAGES: Final = (("/admin", "Overview"), ("/admin/escrows", "Escrows"), ("/admin/disputes", "Disputes"))
+_OPERATORS_PAGES: Final = (
+    ("/admin", "Overview"),
+    ("/admin/escrows", "Escrows"),
+    ("/admin/disputes", "Disputes"),
+    ("/admin/slots", "Fleet"),
+)
 _ARBITERS_PAGES: Final = (("/admin/disputes", "Disputes"),)
 
 
