@@ -81,6 +81,15 @@ async def test_a_process_that_is_killed_is_seen_and_so_is_its_return(window: Win
     await expect(page.locator(".slot.sick")).to_have_count(0)
 
 
+async def test_the_fleet_is_shown_process_by_process(window: Window) -> None:
+    await window.sign_in(wanted="/slots")
+    page = window.page
+    await expect(page.get_by_role("heading", name="Fleet")).to_be_visible()
+    await expect(page.get_by_role("button", name="Drain buyer@")).to_have_count(1)
+    await window.is_usable_by_everybody()
+    await window.picture("fleet")
+
+
 async def test_a_session_that_is_over_leads_back_to_the_sign_in(window: Window, site: Site) -> None:
     key_id, site.keys["leaver"] = await site.new_key(Scope.OPERATOR)
     await window.sign_in("leaver", "/escrows")

@@ -13,6 +13,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import TRIO, Role
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.held import hold
+from monero_escrow.store.store import DatabaseBusyError
 from monero_escrow.web.pages import live as live_module
 from monero_escrow.web.pages.install import live_of
 from monero_escrow.web.pages.live import Fragments
@@ -137,3 +138,19 @@ async def test_the_stream_is_for_operators(world: World) -> None:
     async with signed_in(world, "arbiter") as browser:
         assert (await browser.get("/admin/live")).status_code == 403
         assert (await browser.get("/admin")).headers["location"] == "/admin/disputes"
+
+
+async def test_a_database_that_is_silent_for_a_while_ends_no_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "SAMPLE_SECONDS", 0.01)
+    answers: list[bool | None] = [None, None, True]
+
+    async def is_welcome() -> bool:
+        answer = answers.pop(0)
+        if answer is None:
+            raise DatabaseBusyError("The database did not take the transaction.")
+        return answer
+
+    async with aclosing(live_of(world.app).follow(is_welcome)) as changes:  # type: ignore[type-var]
+        assert "board" in await anext(changes)

@@ -127,8 +127,10 @@ class Live:
         self._viewers += 1
         shown: dict[str, str] = {}
         try:
-            while not self._closed.is_set() and await is_welcome():
+            while not self._closed.is_set():
                 with suppress(EscrowError):  # the database is silent: the page says of when it is, and stays
+                    if not await is_welcome():
+                        return
                     _, fragments = await self.latest()
                     changed = {name: html for name, html in fragments.items() if shown.get(name) != html}
                     shown.update(changed)
