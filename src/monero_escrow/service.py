@@ -9,12 +9,12 @@ import asyncio
 import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Final
 
 import structlog
@@ -44,6 +44,7 @@ from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
+from monero_escrow.web.pages.install import live_of
 
 log = structlog.get_logger(__name__)
 
@@ -210,8 +211,9 @@ async def _serve(settings: Settings, signals: Signals) -> None:
     if (trouble := trouble_with(settings)) is not None:
         log.warning("second_place", reason=trouble, setting="BACKUP_URL")
     async with running_service(settings) as conductor:
+        app = create_app(conductor)
         config = uvicorn.Config(
-            create_app(conductor),
+            app,
             host=settings.server_host,
             port=settings.server_port,
             log_config=None,
@@ -220,10 +222,11 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
-        server = _Server(config)
+        server = _Server(config, on_exit=live_of(app).close)
         try:
             with signals.passed_on(server, conductor.ctx.fleet):
-                await server.serve()
+                async with _at_work(live_of(app).run()):
+                    await server.serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
             where = f"port {settings.server_port} of {settings.server_host}"
             raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
@@ -301,7 +304,18 @@ def _tell_refused(error: EscrowError) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn raises the one that ended it once more, which would end us before our clean-up."""
+    """Leaves signals to us: uvicorn raises the one that ended it once more, which would end us before our clean-up.
+
+    `on_exit` is called as soon as it is told to end: answers that never end by themselves end then.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -29,7 +29,9 @@ def fill_every_table(tx: Transaction) -> None:
     number = tx.payouts.add_proposal("payout", hex64("txset"), 1_000, 102.0)
     tx.payouts.keep_signed("payout", number, hex64("blob"), hex64("txid"), 103.0)
     tx.payouts.keep_raw("payout", hex64("raw"))
-    tx.keys.create(Scope.SHOP, "shop", "šop", 100.0, None)
+    key, _ = tx.keys.create(Scope.SHOP, "shop", "šop", 100.0, None)
+    tx.sessions.open(key.id, 100.0, 200.0)
+    tx.evidence.add("escrow", Role.BUYER, "It was empty.\nŠ", "shop", 100.0)
     step_id = tx.journal.intend(
         escrow_id="escrow", subject_id="trio", name="make_wallet", role=Role.BUYER, slot="buyer@127.0.0.1:1", now=100.5
     )

@@ -208,6 +208,19 @@ async def test_when_the_next_look_is_can_be_told(clinic: Clinic, clock: VirtualC
     assert 0 <= told <= 1.25 * LONGEST_PAUSE_SECONDS
 
 
+async def test_a_slot_that_somebody_calls_well_is_inspected_before_its_pause_is_over(
+    clinic: Clinic, clock: VirtualClock
+) -> None:
+    slot = clinic.pool.slots[4]
+    clinic.ill.add(slot)
+    clinic.pool.mark_sick(slot, "no answer")
+    await clock.advance(300)
+    clinic.ill.clear()
+    clinic.watch.look_soon(slot)
+    await clock.advance(5)
+    assert slot.sick is None
+
+
 async def test_a_slot_that_comes_back_suspect_is_inspected_at_once(clinic: Clinic, clock: VirtualClock) -> None:
     async with clinic.pool.lease(BUYER, "work", wait_seconds=1) as lease:
         lease.suspect(Role.BUYER, "another wallet is open")

@@ -33,6 +33,8 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
             f"POST /api/escrows/{{escrow_id}}/payouts/{{number}}/{action}"
             for action in ("resume", "replace", "call-off", "write-off")
         ),
+        "POST /api/escrows/{escrow_id}/evidence",
+        "GET /api/escrows/{escrow_id}/evidence",
         "POST /admin/escrows/{escrow_id}/rescan",
         "GET /api/events",
         "GET /admin/health",

@@ -80,14 +80,24 @@ async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, ven
     rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
-        escrow = tx.escrows.get(escrow_id)
-        transition(escrow.state, Event.RULING)
-        _require_whole_amount(tx, escrow)  # a reorganisation may have put a deposit back into the pool
-        split = plans.ruling(escrow.terms, _groups(tx, escrow, rate), buyer_share, vendor_share)
-        decided = plans.worth_carrying_out(split, rate)
+        escrow, decided = plans_of_ruling(tx, escrow_id, rate, buyer_share, vendor_share)
         _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
 
     return decision
+
+
+def plans_of_ruling(
+    tx: Transaction, escrow_id: str, rate: FeeRate, buyer_share: int, vendor_share: int
+) -> tuple[EscrowRecord, tuple[Plan, ...]]:
+    """What a ruling would pay, for whoever wants to see it before; nothing is decided.
+
+    Raises WrongStateError, InvalidSharesError, DepositsPendingError, NothingToPayOutError, as the ruling would.
+    """
+    escrow = tx.escrows.get(escrow_id)
+    transition(escrow.state, Event.RULING)
+    _require_whole_amount(tx, escrow)  # a reorganisation may have put a deposit back into the pool
+    split = plans.ruling(escrow.terms, _groups(tx, escrow, rate), buyer_share, vendor_share)
+    return escrow, plans.worth_carrying_out(split, rate)
 
 
 def dispute(ctx: Context, escrow_id: str, actor: str, reason: str) -> Decision:

@@ -62,6 +62,12 @@ class HealthWatch:
         illness = self._ill.get(slot)
         return 0.0 if illness is None else max(0.0, illness.due_at - self._clock.monotonic())
 
+    def look_soon(self, slot: Slot) -> None:
+        """A sick slot is inspected within moments, however long its pause was to be: somebody says that it is well."""
+        illness = self._ill.get(slot)
+        if illness is not None:
+            illness.due_at = min(illness.due_at, self._clock.monotonic())
+
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -6,7 +6,20 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from monero_escrow.core.errors import InvariantError, NotFoundError
 from monero_escrow.core.life_cycle import State
@@ -67,9 +80,19 @@ class EscrowTable:
         return None if row is None else _record(row)
 
     def page(
-        self, *, shop_id: str | None, states: frozenset[State] | None, before: tuple[float, str] | None, limit: int
+        self,
+        *,
+        shop_id: str | None,
+        states: frozenset[State] | None,
+        before: tuple[float, str] | None,
+        limit: int,
+        beginning: str | None = None,
     ) -> list[EscrowRecord]:
-        """Escrows, newest first, from after the (created_at, id) of the last one seen."""
+        """Escrows, newest first, from after the (created_at, id) of the last one seen.
+
+        With `beginning` only those of which an identifier begins so: their own, the order's, an address, a txid of a
+        deposit or payout. No character in it has a meaning of its own.
+        """
         query = select(_t).order_by(_t.c.created_at.desc(), _t.c.id.desc()).limit(limit)
         if shop_id is not None:
             query = query.where(_t.c.shop_id == shop_id)
@@ -78,6 +101,8 @@ class EscrowTable:
         if before is not None:
             at, escrow_id = before
             query = query.where(or_(_t.c.created_at < at, and_(_t.c.created_at == at, _t.c.id < escrow_id)))
+        if beginning is not None:
+            query = query.where(_begins(beginning))
         return [_record(row) for row in self._connection.execute(query)]
 
     def due(
@@ -180,6 +205,10 @@ class EscrowTable:
         query = select(_t.c.state, func.count()).group_by(_t.c.state)
         return {State(state): count for state, count in self._connection.execute(query)}
 
+    def failing(self) -> int:
+        """How many escrows had a step that did not work, and is tried again."""
+        return self._connection.scalar(select(func.count()).where(_t.c.failures > literal_column("0"))) or 0
+
     def is_deposit_address(self, *addresses: str) -> bool:
         """Whether one of these addresses is the service's own."""
         found = select(schema.trios.c.id).where(schema.trios.c.address.in_(addresses))
@@ -197,6 +226,19 @@ class EscrowTable:
         )
         if changed.rowcount != 1:
             raise InvariantError("The escrow changed its state in the middle of a transaction.")
+
+
+def _begins(text: str) -> ColumnElement[bool]:
+    """Whether an identifier of the escrow begins with this."""
+    own = (_t.c.id, _t.c.order_id, _t.c.deposit_address, _t.c.buyer_refund_address, _t.c.vendor_payout_address)
+    moved = (schema.outputs, schema.payouts)
+    return or_(
+        *(column.startswith(text, autoescape=True) for column in own),
+        *(
+            _t.c.id.in_(select(table.c.escrow_id).where(table.c.txid.startswith(text, autoescape=True)))
+            for table in moved
+        ),
+    )
 
 
 def _record(row: Row[Any]) -> EscrowRecord:

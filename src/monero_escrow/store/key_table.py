@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from monero_escrow.core.errors import NotFoundError
 from monero_escrow.store import schema
@@ -46,7 +46,14 @@ class KeyTable:
 
     def find(self, key: str, now: float) -> ApiKeyRecord | None:
         """The key's record, unless it is unknown, expired or revoked."""
-        row = self._connection.execute(select(_t).where(_t.c.key_hash == _hash(key))).one_or_none()
+        return self._if_valid(_t.c.key_hash == _hash(key), now)
+
+    def find_by_id(self, key_id: str, now: float) -> ApiKeyRecord | None:
+        """The record of a key that was sent before and is remembered by its id, as `find` does."""
+        return self._if_valid(_t.c.id == key_id, now)
+
+    def _if_valid(self, which: ColumnElement[bool], now: float) -> ApiKeyRecord | None:
+        row = self._connection.execute(select(_t).where(which)).one_or_none()
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
             return None
         return _record(row)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, literal_column, select, update
 
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.errors import ConflictError, InvariantError, NotFoundError
@@ -116,6 +116,13 @@ class PayoutTable:
         """Every decision about an escrow's coins, the first first."""
         t = schema.payouts
         query = select(t).where(t.c.escrow_id == escrow_id).order_by(t.c.number)
+        return [_payout(row) for row in self._connection.execute(query)]
+
+    def held(self, limit: int) -> list[PayoutRecord]:
+        """Payouts that wait for a person, the longest waiting first."""
+        t = schema.payouts
+        # Written out: a parameter's value is not known when the statement is planned, and the partial index not found.
+        query = select(t).where(t.c.state == literal_column("'held'")).order_by(t.c.decided_at).limit(limit)
         return [_payout(row) for row in self._connection.execute(query)]
 
     def get(self, payout_id: str) -> PayoutRecord:

@@ -156,6 +156,18 @@ class AuditRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceRecord:
+    """What a party of a dispute says; `text` is as it was sent, for people to read and never to be taken for HTML."""
+
+    id: int
+    escrow_id: str
+    party: Role
+    text: str
+    sent_by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """One entry of the outbox."""
 

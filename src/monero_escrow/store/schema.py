@@ -42,6 +42,8 @@ _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 _IS_WORK = text("state IN ('setting_up', 'paying_out')")
 _IS_HELD = text("node_id IS NOT NULL")
+_FAILS = text("failures > 0")
+_WAITS_FOR_A_PERSON = text("state = 'held'")
 
 
 def _any_length(length: int) -> String:
@@ -71,6 +73,16 @@ api_keys = Table(
     Column("last_used_at", Float),
     CheckConstraint("scope in ('shop', 'arbiter', 'operator')", name="scope"),
     CheckConstraint("scope <> 'shop' or shop_id is not null", name="shop"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("key_id", String(32), ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    comment="Who is signed in to the operator's pages, and with which key.",
 )
 
 escrows = Table(
@@ -117,6 +129,7 @@ escrows = Table(
     Index("ix_escrows_due_height", "due_height"),
     Index("ix_escrows_rescan_from", "rescan_from"),
     Index("ix_escrows_state", "state", "created_at", "id"),
+    Index("ix_escrows_failing", "id", postgresql_where=_FAILS, sqlite_where=_FAILS),
     Index("ix_escrows_counted", "state"),  # an eighth of the one above: how many are in each state is read from it
 )
 
@@ -140,7 +153,7 @@ trios = Table(
     Column("sealing_key_id", String(16), nullable=False),
     Column("trouble", _any_length(1000)),
     Column("created_at", Float, nullable=False),
-    Column("finished_at", Float),
+    Column("finished_at", Float, index=True),
     Column("claimed_at", Float, comment="when an order took it from stock; none: it was made for one, or waits"),
     Column("node_id", String(64), comment="who makes it, while it is being made"),
     Column("home", String(64), comment="the name of the node that has its wallets' files"),
@@ -211,6 +224,7 @@ payouts = Table(
     Column("settled_at", Float),
     Column("final_at", Float, comment="when it was seen deeper than any reorganisation is expected to reach"),
     UniqueConstraint("escrow_id", "number"),
+    Index("ix_payouts_held", "decided_at", postgresql_where=_WAITS_FOR_A_PERSON, sqlite_where=_WAITS_FOR_A_PERSON),
 )
 
 proposals = Table(
@@ -254,6 +268,19 @@ audit = Table(
     Column("to_state", String(32)),
     Column("detail", JSON, nullable=False),
     comment="Who did what when; written in the transaction of the change it tells of.",
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("escrow_id", String(32), ForeignKey("escrows.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("party", String(16), nullable=False, comment="buyer or vendor: whose word it is"),
+    Column("text", Text, nullable=False),
+    Column("sent_by", _any_length(128), nullable=False),
+    Column("at", Float, nullable=False),
+    CheckConstraint("party in ('buyer', 'vendor')", name="party"),
+    comment="What the parties of a dispute say, for the arbiter.",
 )
 
 events = Table(

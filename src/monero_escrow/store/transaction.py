@@ -9,12 +9,14 @@ import structlog
 from sqlalchemy import Connection
 
 from monero_escrow.store.escrow_table import EscrowTable
+from monero_escrow.store.evidence_table import EvidenceTable
 from monero_escrow.store.key_table import KeyTable
 from monero_escrow.store.node_table import NodeTable
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer
 from monero_escrow.store.tally import Tally, take_tally
+from monero_escrow.store.session_table import SessionTable
 from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
 from monero_escrow.store.work_table import WorkTable
@@ -44,6 +46,8 @@ class Transaction:
         self.outbox = Outbox(connection)
         self.idempotency = IdempotencyTable(connection, locks=writes)
         self.keys = KeyTable(connection)
+        self.sessions = SessionTable(connection)
+        self.evidence = EvidenceTable(connection)
         self.nodes = NodeTable(connection)
         self.work = WorkTable(connection)
 

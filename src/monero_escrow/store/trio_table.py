@@ -163,6 +163,11 @@ class TrioTable:
         query = select(_t.c.finished_at).where(_IN_STOCK).order_by(_t.c.finished_at)
         return [now - finished_at for finished_at in self._connection.scalars(query)]
 
+    def set_ups_since(self, finished_after: float, limit: int) -> list[tuple[float, float]]:
+        """When trios passed the gate, and how many seconds after their beginning: those later than this, in order."""
+        query = select(_t.c.finished_at, _t.c.finished_at - _t.c.created_at).where(_t.c.finished_at > finished_after)
+        return [(at, took) for at, took in self._connection.execute(query.order_by(_t.c.finished_at).limit(limit))]
+
     def stock_made_elsewhere(self, here: Maker) -> int:
         """How many trios other nodes are making for the stock this moment."""
         being_made = and_(

@@ -12,6 +12,7 @@ from monero_escrow.web import (
     docs_page,
     escrows,
     events,
+    evidence,
     fleet,
     health,
     metrics,
@@ -24,6 +25,7 @@ from monero_escrow.web import (
 from monero_escrow.web.dependencies import give_conductor
 from monero_escrow.web.limits import BodyLimit, RequestContext
 from monero_escrow.web.openapi import use_problem_media_type
+from monero_escrow.web.pages.install import install_pages
 from monero_escrow.web.problems import install_problems
 
 _DESCRIPTION = """\
@@ -57,7 +59,7 @@ def create_app(conductor: Conductor) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    give_conductor(app, conductor)
+    tallies = give_conductor(app, conductor)
     install_problems(app)
     use_problem_media_type(app)
     for room in (
@@ -65,6 +67,7 @@ def create_app(conductor: Conductor) -> FastAPI:
         batch,
         escrows,
         decisions,
+        evidence,
         payouts,
         rescan,
         events,
@@ -76,6 +79,7 @@ def create_app(conductor: Conductor) -> FastAPI:
         docs_page,
     ):
         app.include_router(room.router)
+    install_pages(app, conductor, tallies)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)  # the outermost: what it adds, every answer has
     return app

@@ -10,10 +10,11 @@ from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.tally import TallyReader
 
 
-def give_conductor(app: FastAPI, conductor: Conductor) -> None:
-    """Make this the conductor of every request to `app`."""
-    app.state.conductor = conductor
-    app.state.tallies = TallyReader(conductor.ctx)
+def give_conductor(app: FastAPI, conductor: Conductor) -> TallyReader:
+    """Make this the conductor of every request to `app`; answers who counts for all of them."""
+    tallies = TallyReader(conductor.ctx)
+    app.state.conductor, app.state.tallies = conductor, tallies
+    return tallies
 
 
 async def _conductor_of(request: Request) -> Conductor:

@@ -60,8 +60,8 @@ async def list_escrows(
     """A shop's own escrows, the arbiter's open disputes, or for the operator all, newest first."""
     states = visible_states(caller.scope)
     if state is not None:
-        states &= _parse_states(state)
-    before = None if cursor is None else _parse_cursor(cursor)
+        states &= parse_states(state)
+    before = None if cursor is None else parse_cursor(cursor)
 
     def page(tx: Transaction) -> list[EscrowView]:
         found = tx.escrows.page(shop_id=caller.shop_id, states=states, before=before, limit=limit + 1)
@@ -70,7 +70,7 @@ async def list_escrows(
     views = await conductor.ctx.store.read(page)
     more, views = len(views) > limit, views[:limit]
     return EscrowPage(
-        escrows=[escrow_summary(view) for view in views], next_cursor=_cursor(views[-1].escrow) if more else None
+        escrows=[escrow_summary(view) for view in views], next_cursor=cursor_after(views[-1].escrow) if more else None
     )
 
 
@@ -98,19 +98,21 @@ def _row(tx: Transaction, escrow: EscrowRecord) -> EscrowView:
     return EscrowView(escrow, deposits_of(tx, escrow), outputs, payouts, history=(), steps=())
 
 
-def _parse_states(text: str) -> frozenset[State]:
+def parse_states(text: str) -> frozenset[State]:
+    """The states a filter names. Raises UnknownStateError."""
     names = [name.strip() for name in text.split(",")]
     if not set(names) <= set(State):
         raise UnknownStateError("The filter `state` names a state that there is not.")
     return frozenset(State(name) for name in names)
 
 
-def _cursor(last: EscrowRecord) -> str:
+def cursor_after(last: EscrowRecord) -> str:
     """Opaque to callers: where the page ended."""
     return base64.urlsafe_b64encode(f"{last.created_at!r} {last.id}".encode()).decode().rstrip("=")
 
 
-def _parse_cursor(text: str) -> tuple[float, str]:
+def parse_cursor(text: str) -> tuple[float, str]:
+    """Where the page before ended. Raises InvalidCursorError for what `cursor_after` did not make."""
     match = None if len(text) > _LONGEST_CURSOR else _CURSOR.fullmatch(_decoded(text))
     if match is None:
         raise InvalidCursorError("The cursor is none that this service gave.")

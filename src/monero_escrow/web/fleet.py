@@ -100,7 +100,11 @@ class FleetAnswer(_Answer):
 async def fleet(_: OperatorCaller, conductor: TheConductor) -> FleetAnswer:
     """Which process does what, since when, and why one does not; how busy each role is; and what was done about the
     number of processes lately, with the reasons. Asks no process anything."""
-    ctx = conductor.ctx
+    return fleet_now(conductor.ctx)
+
+
+def fleet_now(ctx: Context) -> FleetAnswer:
+    """The same for whoever shows it: the operator's pages."""
     memory = ctx.fleet.local.memory_bytes() if ctx.fleet is not None and ctx.fleet.local is not None else {}
     supervisor = None if ctx.fleet is None else ctx.fleet.supervisor
     leases = {slot: lease for lease in ctx.pool.leases for slot in lease.slots.values()}

@@ -39,7 +39,11 @@ _READY_SECONDS: Final = 1.0
 async def health(_: OperatorCaller, conductor: TheConductor, tallies: TheTally) -> Health:
     """Critical: no escrow can be set up, or nothing be recorded, until something is done. Degraded: something is not
     as it should be, or every process of a role is busy this moment and no wallet is in stock. Healthy: neither."""
-    ctx = conductor.ctx
+    return await health_of(conductor.ctx, tallies)
+
+
+async def health_of(ctx: Context, tallies: TallyReader) -> Health:
+    """The same for whoever shows it: the operator's pages."""
     stats = ctx.pool.stats()
     reading, daemon_trouble, second_place_trouble = await asyncio.gather(
         tallies.read(fresh_seconds=0), _daemon_trouble(ctx), asyncio.to_thread(trouble_with, ctx.settings)

@@ -1,0 +1,128 @@
+"""The arbiter's desk: a split in figures, and the exact payout it would be, before anybody signs. Pure.
+
+The preview is drawn by the very code that the ruling is made with. Its fingerprint goes with the form, so that what is
+ruled is what was looked at, or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from monero_escrow.core.errors import ConflictError, InvalidInputError
+from monero_escrow.core.fees import FeeRate
+from monero_escrow.core.payout import SHARES_TOTAL, Plan, Terms, net_payments
+
+_PERCENT: Final = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,2}))?")
+
+
+class RulingChangedError(ConflictError):
+    """The payout would not be any more what the arbiter was shown."""
+
+    code = "ruling_changed"
+    what_to_do = "Look at the new payout, then rule."
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """One recipient: whose address it is, and what arrives there after the network fee, in piconero."""
+
+    who: str
+    address: str
+    amount_piconero: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutPreview:
+    """One transaction as it would be proposed. The fee is an estimate: the wallet's own may be a little other."""
+
+    payees: tuple[Payee, ...]
+    fee_piconero: int
+    total_piconero: int
+    outputs: int
+    signers: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What an arbiter thinks of: the buyer's share, parts of 10,000, and what it would pay or why it cannot."""
+
+    buyer_share: int
+    payouts: tuple[PayoutPreview, ...] = ()
+    fingerprint: str = ""
+    refused: str = ""
+
+    @property
+    def vendor_share(self) -> int:
+        """The rest, parts of 10,000."""
+        return SHARES_TOTAL - self.buyer_share
+
+    @property
+    def buyer_percent(self) -> str:
+        """For people: "62.5"."""
+        return percent(self.buyer_share)
+
+    @property
+    def vendor_percent(self) -> str:
+        """The same of the vendor."""
+        return percent(self.vendor_share)
+
+
+def preview(terms: Terms, buyer_share: int, plans: Sequence[Plan], rate: FeeRate) -> Split:
+    """The payouts of these plans at the present fee. Raises NothingToPayOutError when the fee eats one."""
+    return Split(buyer_share, tuple(_payout(terms, plan, rate) for plan in plans), fingerprint(plans))
+
+
+def _payout(terms: Terms, plan: Plan, rate: FeeRate) -> PayoutPreview:
+    fee = rate.of_transaction(len(plan.outputs), len(plan.shares))
+    payees = tuple(
+        Payee(_whose(terms, payment.address), payment.address, payment.amount_piconero)
+        for payment in net_payments(plan, fee)
+    )
+    return PayoutPreview(payees, fee, plan.total_piconero, len(plan.outputs), (plan.proposer, plan.cosigner))
+
+
+def _whose(terms: Terms, address: str) -> str:
+    """Whose address it is; several may share one, and are one payment then."""
+    names = {
+        "buyer": terms.buyer_refund_address,
+        "vendor": terms.vendor_payout_address,
+        "commission": terms.commission_address,
+    }
+    return " and ".join(name for name, theirs in names.items() if theirs == address)
+
+
+def fingerprint(plans: Sequence[Plan]) -> str:
+    """Which coins go to whom in which shares, in 32 characters: equal for equal payouts only."""
+    told = [
+        [
+            plan.kind,
+            plan.fee_bearer,
+            [(output.public_key, output.amount_piconero) for output in plan.outputs],
+            [(share.beneficiary, share.address, share.gross_piconero) for share in plan.shares],
+        ]
+        for plan in plans
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def parse_percent(text: str) -> int:
+    """A share in per cent with at most two decimals, as parts of 10,000. Raises InvalidInputError."""
+    match = _PERCENT.fullmatch(text.strip())
+    parts = -1 if match is None else int(Decimal(f"{match[1]}.{match[2] or '0'}") * 100)
+    if not 0 <= parts <= SHARES_TOTAL:
+        raise InvalidInputError(
+            "The buyer's share is a number from 0 to 100, with at most two decimals.",
+            what_to_do="Correct the share; nothing was changed.",
+        )
+    return parts
+
+
+def percent(parts: int) -> str:
+    """Parts of 10,000 in per cent, without needless zeros."""
+    return f"{Decimal(parts) / 100:f}"

@@ -1,0 +1,144 @@
+"""An escrow's story: what happened when, how long each step took, what it waits for, and who can do what. Pure.
+
+The audit trail says what was done and by whom, the journal which steps the service took; together they are one line of
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.core.money import format_xmr
+from monero_escrow.escrows.views import EscrowView, planned_payments
+from monero_escrow.store.records import AuditRecord, PayoutState, Scope
+from monero_escrow.store.trail_tables import OK
+from monero_escrow.web.access import actions_now
+from monero_escrow.web.pages.words import lasting, sentence
+
+_ORDINARY: Final = (
+    State.SETTING_UP, State.AWAITING_DEPOSIT, State.FUNDED, State.PAYING_OUT, State.SETTLED,
+)  # fmt: skip
+_HELD_ACTIONS: Final = ("resume", "replace", "call-off", "write-off")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One entry of the timeline: `grade` is moved, note, good, bad or open (nobody knows yet whether it happened)."""
+
+    at: float
+    what: str
+    who: str
+    grade: str
+    took: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody can do now."""
+
+    who: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An escrow as its page tells it. `since_seconds` is how long it has been in its state."""
+
+    view: EscrowView
+    since_seconds: float
+    moments: tuple[Moment, ...]
+    choices: tuple[Choice, ...]
+    stages: tuple[tuple[State, str], ...]
+    payments: Mapping[str, Mapping[str, int]]
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is expected any more."""
+        return self.view.escrow.state in CLOSED_STATES
+
+
+def story_of(view: EscrowView, now: float) -> Story:
+    """Everything the page of an escrow shows."""
+    moments = sorted((*map(_happened, view.history), *_steps(view.steps, now)), key=lambda moment: moment.at)
+    moved = [entry.at for entry in view.history if entry.to_state == view.escrow.state]
+    since = moved[-1] if moved else view.escrow.updated_at
+    return Story(
+        view=view,
+        since_seconds=max(0.0, now - since),
+        moments=tuple(reversed(moments)),
+        choices=tuple(_choices(view)),
+        stages=tuple(_stages(view)),
+        payments={payout.id: planned_payments(payout) for payout in view.payouts},
+    )
+
+
+def _happened(entry: AuditRecord) -> Moment:
+    """A row of the audit trail."""
+    moved = entry.to_state is not None and entry.from_state != entry.to_state
+    what = sentence(entry.action) + (f" → {sentence(str(entry.to_state)).lower()}" if moved else "")
+    grade = "bad" if entry.action in ("payout_held", "deposit_vanished") else "moved" if moved else "note"
+    return Moment(entry.at, what, entry.actor, grade, detail=_told(entry.detail))
+
+
+def _told(detail: Mapping[str, Any]) -> str:
+    """What an audit row says besides, amounts in XMR."""
+    return "; ".join(f"{_name(name)} {_value(name, value)}" for name, value in detail.items())
+
+
+def _name(name: str) -> str:
+    return sentence(name.removesuffix("_piconero"))
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{sentence(str(who)).lower()} {_value(name, part)}" for who, part in value.items())
+    if (name.endswith("_piconero") or name == "shares") and str(value).isdecimal():
+        return f"{format_xmr(int(value))} XMR"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _steps(steps: Sequence[Mapping[str, Any]], now: float) -> Iterator[Moment]:
+    """The rows of the journal, those of one round of a set-up as one: it is over when its last wallet is."""
+    rounds: dict[tuple[str, str, float], list[Mapping[str, Any]]] = {}
+    for step in steps:
+        rounds.setdefault((step["subject_id"], step["name"], step["intended_at"]), []).append(step)
+    for (_, name, at), rows in rounds.items():
+        yield _step(name, at, rows, now)
+
+
+def _step(name: str, at: float, rows: Sequence[Mapping[str, Any]], now: float) -> Moment:
+    who = ", ".join(str(row["role"]) for row in rows if row["role"]) or "service"
+    places = "; ".join(str(row["slot"]) for row in rows if row["slot"])
+    if any(row["ended_at"] is None for row in rows):
+        detail = f"{places}. No result is recorded: it runs, or the service finds out whether it happened."
+        return Moment(at, sentence(name), who, "open", f"for {lasting(now - at)}", detail.removeprefix(". "))
+    took = lasting(max(row["ended_at"] for row in rows) - at)
+    wrong = sorted({str(row["result"]) for row in rows if row["result"] != OK})
+    return Moment(at, sentence(name), who, "bad" if wrong else "good", took, " ".join(wrong) or places)
+
+
+def _choices(view: EscrowView) -> Iterator[Choice]:
+    """Who can do what now, by the life cycle; endpoints are named as the API names them."""
+    for scope in (Scope.SHOP, Scope.ARBITER):
+        actions = tuple(actions_now(view, scope))
+        if actions:
+            yield Choice(f"The {scope}", actions)
+    if any(payout.state is PayoutState.HELD for payout in view.payouts):
+        yield Choice("The operator, about the held payout", _HELD_ACTIONS)
+
+
+def _stages(view: EscrowView) -> Iterator[tuple[State, str]]:
+    """The way from order to payout, each stage done, here, or to come; a state beside the way is named where it is."""
+    state = view.escrow.state
+    been = {entry.to_state for entry in view.history} | {state}
+    way = [*_ORDINARY]
+    if state not in way or State.DISPUTED in been:
+        beside = State.DISPUTED if State.DISPUTED in been and state in way else state
+        way.insert(way.index(State.FUNDED) + (beside is State.DISPUTED), beside)
+    here = way.index(state)
+    for number, stage in enumerate(way):
+        yield stage, "here" if number == here else "done" if number < here and stage in been else "to-come"

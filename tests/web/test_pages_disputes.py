@@ -1,0 +1,164 @@
+"""The arbiter's desk: what is shown before a ruling is what is ruled, and of two rulings one wins."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html import unescape
+
+import httpx2
+import pytest
+
+from monero_escrow.core.life_cycle import State
+from monero_escrow.core.payout import PayoutKind
+from web.page_visits import read, send, signed_in
+from web.world import XMR, Coin, World
+
+CAME = 2 * XMR + 1
+
+
+async def disputed(world: World) -> str:
+    return await world.add_escrow(State.DISPUTED, [Coin(CAME)], disputed=True)
+
+
+async def shown_for(browser: httpx2.AsyncClient, escrow_id: str, buyer: str) -> str:
+    """The fingerprint of the payout that the desk shows for this share of the buyer's."""
+    page = await read(browser, f"/admin/disputes/{escrow_id}?buyer={buyer}")
+    found = re.search(r'name="shown" value="([0-9a-f]{32})"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def ruling(buyer: str, shown: str) -> dict[str, str]:
+    return {"buyer": buyer, "shown": shown}
+
+
+async def test_the_list_is_of_what_waits_for_a_ruling(world: World) -> None:
+    escrow_id, _ = await disputed(world), await world.add_escrow(State.FUNDED, [Coin()])
+    for who in ("arbiter", "operator"):
+        async with signed_in(world, who) as browser:
+            page = await read(browser, "/admin/disputes")
+            assert re.findall(r"/admin/disputes/([0-9a-f]{24})", page) == [escrow_id]
+
+
+async def test_no_dispute_is_an_empty_desk(world: World) -> None:
+    async with signed_in(world, "arbiter") as browser:
+        assert "Nobody waits for a ruling." in await read(browser, "/admin/disputes")
+
+
+async def test_the_payout_is_shown_to_the_piconero_before_it_is_ruled(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=62.5")
+    assert "Buyer 62.5 %" in page
+    assert "vendor 37.5 %" in page
+    numbers = [int(text) for text in re.findall(r'<td class="number">(\d+)</td>', page)]
+    *net, fee, total = numbers
+    assert total == CAME
+    assert len(net) == 2
+    assert sum(net) + fee == CAME
+    assert fee > 0
+    assert "signed by arbiter and buyer" in page
+
+
+async def test_the_slider_counts_when_it_was_the_slider_that_moved(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        path = f"/admin/disputes/{escrow_id}?buyer=10&slider=90"
+        by_slider = await browser.get(path, headers={"HX-Request": "true", "HX-Trigger-Name": "slider"})
+        assert "Buyer 90 %" in by_slider.text
+        assert "Buyer 10 %" in await read(browser, path)
+
+
+async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        shown = await shown_for(browser, escrow_id, "70")
+        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
+        assert "cannot be taken back" in confirm
+        assert await world.state_of(escrow_id) is State.DISPUTED
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
+        assert answer.headers["location"] == f"/admin/escrows/{escrow_id}"
+    assert await world.state_of(escrow_id) is State.PAYING_OUT
+    (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
+    assert payout.plan.kind is PayoutKind.RULING
+    assert payout.reason == "7000/3000 of 10,000"
+    assert payout.decided_by.startswith("arbiter:")
+
+
+async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        shown = await shown_for(browser, escrow_id, "70")
+        (coin,) = await world.store.read(lambda tx: tx.outputs.of(escrow_id))
+        await world.store.write(
+            lambda tx: tx.outputs.change(escrow_id, coin.public_key, amount_piconero=coin.amount_piconero + XMR)
+        )
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
+        assert answer.status_code == 409
+        assert "not any more what you were shown" in answer.text
+        again = await browser.get(f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
+        assert again.status_code == 409
+    assert await world.state_of(escrow_id) is State.DISPUTED
+
+
+async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as one, signed_in(world, "arbiter") as other:
+        first, second = await shown_for(one, escrow_id, "70"), await shown_for(other, escrow_id, "20")
+        path = f"/admin/disputes/{escrow_id}/rule"
+        answers = await asyncio.gather(send(one, path, ruling("70", first)), send(other, path, ruling("20", second)))
+        assert sorted(answer.status_code for answer in answers) == [303, 409]
+        (told,) = (answer.text for answer in answers if answer.status_code == 409)
+        assert "An escrow that is paying_out does not take" in unescape(told)
+        assert "Nothing is to be ruled here" in await read(one, f"/admin/disputes/{escrow_id}")
+    assert len(await world.store.read(lambda tx: tx.payouts.of(escrow_id))) == 1
+
+
+async def test_an_operator_looks_and_does_not_rule(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world) as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=70")
+        assert "Only an arbiter&#39;s key rules." in page or "Only an arbiter's key rules." in page
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", "0" * 32))
+        assert answer.status_code == 403
+    assert await world.state_of(escrow_id) is State.DISPUTED
+
+
+@pytest.mark.parametrize("buyer", ["-1", "100.01", "1e2", "half", "", "٥٠", "9" * 500, "50.123"])
+async def test_a_share_that_is_none_is_told_so(world: World, buyer: str) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        answer = await browser.get(f"/admin/disputes/{escrow_id}", params={"buyer": buyer})
+        assert answer.status_code == 422
+        assert "a number from 0 to 100" in answer.text
+
+
+async def test_without_a_daemon_the_desk_says_why_nothing_can_be_ruled(world: World) -> None:
+    escrow_id = await disputed(world)
+    world.daemon.silent = True
+    async with signed_in(world, "arbiter") as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}")
+    assert "does not answer as it should" in page
+    assert "Rule so" not in page
+
+
+async def test_a_dispute_is_dismissed_with_a_reason(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        path = f"/admin/disputes/{escrow_id}/dismiss"
+        assert (await send(browser, path, {"reason": "  "})).status_code == 422
+        assert (await send(browser, path, {"reason": "They agree."})).status_code == 303
+    assert await world.state_of(escrow_id) is State.FUNDED
+
+
+async def test_evidence_is_on_the_desk_as_text(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with world.client("shop") as shop:
+        for party, text in (("buyer", "Empty <img src=x>\nbox"), ("vendor", "It weighed 2 kg.")):
+            sent = await shop.post(f"/api/escrows/{escrow_id}/evidence", json={"party": party, "text": text})
+            assert sent.status_code == 200, sent.text
+    async with signed_in(world, "arbiter") as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}")
+    assert "Empty &lt;img src=x&gt;\nbox" in page
+    assert page.index("It weighed 2 kg.") > page.index("Empty")
