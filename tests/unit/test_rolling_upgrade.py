@@ -190,6 +190,7 @@ def write_with(earlier: MetaData, database: Engine, rows: Rows) -> dict[str, int
     """Insert these rows through the earlier tables: every column that they have, and no other."""
     with begin(database) as connection:
         for table in earlier.sorted_tables:
+            connection.execute(delete(table))  # what a migration put there is among the rows as well
             for row in rows[table.name]:
                 connection.execute(insert(table).values(**_known_to(table, row)))
     with database.connect() as connection:
