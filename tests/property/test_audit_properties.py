@@ -224,7 +224,9 @@ def names(trouble: Trouble, row: tuple[str, int]) -> bool:
     return trouble.seq <= seq <= (trouble.last or trouble.seq)
 
 
-def check_all(store: SqlStore, seed: int, rows: int, tampering: Callable[[Connection, random.Random], Tampering]) -> None:
+def check_all(
+    store: SqlStore, seed: int, rows: int, tampering: Callable[[Connection, random.Random], Tampering]
+) -> None:
     chance = random.Random(seed)
     with a_life(store) as tx:
         write_a_trail(tx, chance, rows)
@@ -278,7 +280,10 @@ def test_a_tail_that_is_cut_off_with_its_head_shows_by_a_checkpoint_kept_elsewhe
     chance = random.Random(seed)
     with a_life(store) as tx:
         write_a_trail(tx, chance, rows // 2)
-        before = {table: tx.connection.execute(select(table)).all() for table in (_h, schema.audit_checkpoints)}
+        before = {
+            table: [dict(row._mapping) for row in tx.connection.execute(select(table))]
+            for table in (_h, schema.audit_checkpoints)
+        }
         last_id = tx.connection.scalar(select(func.max(_a.c.id))) or 0
         write_a_trail(tx, chance, rows)
         cut = {(row.chain, row.seq) for row in tx.connection.execute(select(_a).where(_a.c.id > last_id))}
@@ -289,8 +294,8 @@ def test_a_tail_that_is_cut_off_with_its_head_shows_by_a_checkpoint_kept_elsewhe
         tx.connection.execute(delete(_a).where(_a.c.id > last_id))
         for table, as_it_was in before.items():
             tx.connection.execute(delete(table))
-            for row in as_it_was:
-                tx.connection.execute(insert(table).values(**row._mapping))
+            for values in as_it_was:
+                tx.connection.execute(insert(table).values(**values))
 
         assert verify(tx, silent).troubles == []
         found: Verified = verify(tx, silent, kept=kept)

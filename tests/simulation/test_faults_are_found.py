@@ -24,8 +24,8 @@ from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.monero.fake.faults import Fault, Moment, Phase
 from monero_escrow.monero.ports import Daemon, DaemonTransaction, KeyImageStatus, SignedSet, WalletRpc
 from monero_escrow.store import schema
+from monero_escrow.store.audit_table import AuditTable
 from monero_escrow.store.records import PayoutRecord, TrioState
-from monero_escrow.store.trail_tables import AuditTable
 from monero_escrow.store.trio_table import TrioTable
 from simulation.boundaries import Crash, Planned, live
 from simulation.payouts import mill

@@ -120,6 +120,7 @@ class Node:
             tx.nodes.use_slots(node_id, self._places)
             if draining:
                 tx.nodes.drain(self.name)
+            tx.audit.add("service", "node_joined", beat.now, detail={"node": self.name})
             return replace(beat, draining=draining)
 
         beat = await self._store.write(join)
@@ -201,6 +202,7 @@ class Node:
         def leave(tx: Transaction) -> None:
             for node_id in listed:
                 tx.nodes.leave(node_id)
+            tx.audit.add("service", "node_left", tx.nodes.now(), detail={"node": self.name})
 
         try:
             await self._store.write(leave)

@@ -135,7 +135,7 @@ class AuditTable:
             moved = {"of_chain": chain, "to_seq": seq, "to_hash": row_hash, "to_mac": mac}
             self._connection.execute(_MOVE_HEAD, moved)
 
-    def _require_ours(self, chain: str, head: Row[Any] | None) -> None:
+    def _require_ours(self, chain: str, head: Any) -> None:
         if head is not None and not same(self.seal.of_head(chain, head.seq, head.hash), head.mac):
             raise AuditHeadBrokenError(f"The end of the audit trail of {name_of(chain)} was changed by another hand.")
 

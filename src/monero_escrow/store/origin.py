@@ -35,18 +35,23 @@ def origin() -> Origin:
 @contextmanager
 def done_by(node: str) -> Iterator[None]:
     """Whatever is done in the block, and by tasks begun in it, this node does."""
-    token = _ORIGIN.set(Origin(node))
-    try:
+    with _as(Origin(node)):
         yield
-    finally:
-        _ORIGIN.reset(token)
 
 
 @contextmanager
 def asked_from(source: str | None) -> Iterator[None]:
     """Whatever is done in the block was asked for from this address."""
-    token = _ORIGIN.set(replace(_ORIGIN.get(), source=source))
+    with _as(replace(_ORIGIN.get(), source=source)):
+        yield
+
+
+@contextmanager
+def _as(now: Origin) -> Iterator[None]:
+    """Put back by value: a block may end in another task than it began in, where a token is of no use."""
+    before = _ORIGIN.get()
+    _ORIGIN.set(now)
     try:
         yield
     finally:
-        _ORIGIN.reset(token)
+        _ORIGIN.set(before)
