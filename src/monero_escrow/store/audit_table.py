@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.errors import EscrowError, NotFoundError
 from monero_escrow.store import schema
 from monero_escrow.store.audit_seal import GENESIS, AuditSeal, SealedRow, link, same
-from monero_escrow.store.origin import origin
+from monero_escrow.store.origin import done_by, origin
 from monero_escrow.store.records import AuditRecord
 
 WALLET_OPERATION: Final = "wallet_operation"
@@ -28,6 +28,7 @@ _a, _h = schema.audit, schema.audit_heads
 _ADD_ROW = insert(_a)
 _ADD_HEAD = insert(_h)
 _HEAD = select(_h.c.seq, _h.c.hash, _h.c.mac).where(_h.c.chain == bindparam("of_chain")).with_for_update()
+_ANY = select(_a.c.id).where(_a.c.chain == bindparam("of_chain")).limit(1)
 _MOVE_HEAD = (
     update(_h)
     .where(_h.c.chain == bindparam("of_chain"))
@@ -136,8 +137,27 @@ class AuditTable:
             self._connection.execute(_MOVE_HEAD, moved)
 
     def _require_ours(self, chain: str, head: Any) -> None:
+        if head is None and self._connection.execute(_ANY, {"of_chain": chain}).first() is not None:
+            raise AuditHeadBrokenError(f"Where the audit trail of {name_of(chain)} ends was removed by another hand.")
         if head is not None and not same(self.seal.of_head(chain, head.seq, head.hash), head.mac):
             raise AuditHeadBrokenError(f"The end of the audit trail of {name_of(chain)} was changed by another hand.")
+
+    def mend(self, chain: str, actor: str, now: float, escrow_id: str | None) -> int:
+        """Let the chain end where its last row is, and say so in it; that row's number. Raises NotFoundError."""
+        last = select(_a.c.seq, _a.c.hash).where(_a.c.chain == chain).order_by(_a.c.seq.desc()).limit(1)
+        row = self._connection.execute(last).one_or_none()
+        if row is None:
+            raise NotFoundError(f"There is no row in the audit trail of {name_of(chain)}.")
+        self._connection.execute(delete(_h).where(_h.c.chain == chain))
+        mac = self.seal.of_head(chain, row.seq, row.hash)
+        self._connection.execute(_ADD_HEAD, {"chain": chain, "seq": row.seq, "hash": row.hash, "mac": mac})
+        kind, colon, name = chain.partition(":")
+        trio_id = name if colon and kind == "trio" else None
+        with done_by(name if colon and kind == "node" else origin().node):
+            detail = {"last_row": row.seq}
+            self.add(actor, "trail_mended", now, escrow_id=escrow_id, trio_id=trio_id, detail=detail)
+        self.write()
+        return int(row.seq)
 
     def of(self, escrow_id: str) -> list[AuditRecord]:
         """An escrow's history in order, without the single operations on its wallets."""

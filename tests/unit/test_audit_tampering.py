@@ -21,15 +21,17 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from monero_escrow.store import schema
 from monero_escrow.store.audit_check import Problem, Trouble
 from monero_escrow.store.audit_checkpoints import checkpoints, make_checkpoint
-from monero_escrow.store.audit_seal import link
+from monero_escrow.store.audit_seal import GENESIS, SealedRow, link
+from monero_escrow.store.audit_table import fields_of
 from monero_escrow.store.audit_verify import Verified, verify
 from monero_escrow.store.origin import done_by
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
-from unit.conftest import engine, open_store, store  # noqa: F401  fixtures
 from unit.engines import on_both_engines
 
 EXAMPLES = int(os.environ.get("AUDIT_EXAMPLES", "60"))
+COLUMNS = ["at", "actor", "action", "from_state", "to_state", "detail", "source", "result", "escrow_id"]
+SEALS = ["chained_at", "hash", "mac"]
 _a, _h = schema.audit, schema.audit_heads
 
 
@@ -86,8 +88,7 @@ def some_row(connection: Connection, chance: random.Random) -> Any:
 
 def change_a_value(connection: Connection, chance: random.Random) -> Tampering:
     row = some_row(connection, chance)
-    column = chance.choice(["at", "actor", "action", "from_state", "to_state", "detail", "source", "result", "escrow_id",
-                            "chained_at", "hash", "mac"])  # fmt: skip
+    column = chance.choice(COLUMNS + SEALS)
     new: Any = {"at": row.at + 1, "detail": {"n": -1}, "chained_at": 5.0, "hash": bytes(32), "mac": bytes(32)}.get(
         column, f"{getattr(row, column) or ''}x"
     )
@@ -99,9 +100,6 @@ def rechain_without_the_key(connection: Connection, chance: random.Random) -> Ta
     """Change a row and reckon every hash anew, which needs no key."""
     changed = some_row(connection, chance)
     rows = connection.execute(select(_a).where(_a.c.chain == changed.chain).order_by(_a.c.seq)).all()
-    from monero_escrow.store.audit_seal import GENESIS, SealedRow
-    from monero_escrow.store.audit_table import fields_of
-
     row_hash = GENESIS
     for row in rows:
         values = fields_of(row)
@@ -251,7 +249,7 @@ _at_leisure = settings(
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 25))
 @_at_leisure
 def test_whatever_is_done_to_a_trail_is_found_and_named(
-    store: SqlStore,  # noqa: F811
+    store: SqlStore,
     tampering: Callable[[Connection, random.Random], Tampering],
     seed: int,
     rows: int,
@@ -262,7 +260,7 @@ def test_whatever_is_done_to_a_trail_is_found_and_named(
 @on_both_engines
 @pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda each: each.__name__)
 def test_it_is_found_and_named_on_both_engines(
-    store: SqlStore,  # noqa: F811
+    store: SqlStore,
     tampering: Callable[[Connection, random.Random], Tampering],
 ) -> None:
     for seed in range(3):
@@ -272,7 +270,7 @@ def test_it_is_found_and_named_on_both_engines(
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 25))
 @_at_leisure
 def test_a_tail_that_is_cut_off_with_its_head_shows_by_a_checkpoint_kept_elsewhere(
-    store: SqlStore,  # noqa: F811
+    store: SqlStore,
     seed: int,
     rows: int,
 ) -> None:
