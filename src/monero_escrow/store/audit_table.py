@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from monero_escrow.core.errors import EscrowError, NotFoundError
+from monero_escrow.core.errors import NotFoundError, UnavailableError
 from monero_escrow.store import schema
 from monero_escrow.store.audit_seal import GENESIS, AuditSeal, SealedRow, link, same
 from monero_escrow.store.origin import done_by, origin
@@ -37,7 +37,7 @@ _MOVE_HEAD = (
 _RECORD = [_a.c[name] for name in AuditRecord.__slots__]
 
 
-class AuditHeadBrokenError(EscrowError):
+class AuditHeadBrokenError(UnavailableError):
     """Where a chain of the audit trail ends is not what the service wrote there. Nothing was written, or signed."""
 
     code = "audit_head_broken"
@@ -91,8 +91,7 @@ class AuditTable:
 
     @contextmanager
     def undone_with(self, savepoint: AbstractContextManager[object]) -> Iterator[None]:
-        """For the block, what a savepoint undoes is not in the trail either."""
-        self.write()
+        """For the block, what a savepoint undoes is not in the trail either. Before it, all is written."""
         try:
             with savepoint:
                 yield
@@ -121,8 +120,7 @@ class AuditTable:
 
     def linked(self, chain: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The rows as the next ones of the chain, whose head moves to the last of them. Raises AuditHeadBrokenError."""
-        head = self._connection.execute(_HEAD, {"of_chain": chain}).one_or_none()
-        self._require_ours(chain, head)
+        head = self._head(chain)
         seq, row_hash = (0, GENESIS) if head is None else (head.seq, head.hash)
         for values in rows:
             seq += 1
@@ -136,11 +134,18 @@ class AuditTable:
             moved = {"of_chain": chain, "to_seq": seq, "to_hash": row_hash, "to_mac": mac}
             self._connection.execute(_MOVE_HEAD, moved)
 
-    def _require_ours(self, chain: str, head: Any) -> None:
+    def _head(self, chain: str) -> Any:
+        """Where the chain ends, locked; None if it has no row yet. Raises AuditHeadBrokenError."""
+        head = self._connection.execute(_HEAD, {"of_chain": chain}).one_or_none()
         if head is None and self._connection.execute(_ANY, {"of_chain": chain}).first() is not None:
-            raise AuditHeadBrokenError(f"Where the audit trail of {name_of(chain)} ends was removed by another hand.")
+            # Somebody wrote the first row between the two looks, and its head with it; or the head was removed.
+            head = self._connection.execute(_HEAD, {"of_chain": chain}).one_or_none()
+            if head is None:
+                why = f"Where the audit trail of {name_of(chain)} ends was removed by another hand."
+                raise AuditHeadBrokenError(why)
         if head is not None and not same(self.seal.of_head(chain, head.seq, head.hash), head.mac):
             raise AuditHeadBrokenError(f"The end of the audit trail of {name_of(chain)} was changed by another hand.")
+        return head
 
     def mend(self, chain: str, actor: str, now: float, escrow_id: str | None) -> int:
         """Let the chain end where its last row is, and say so in it; that row's number. Raises NotFoundError."""

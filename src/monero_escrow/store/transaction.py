@@ -49,6 +49,7 @@ class Transaction:
     @contextmanager
     def part(self) -> Iterator[None]:
         """A part of the work that is undone by itself when it raises, and spoils nothing of the rest."""
+        self.audit.write()  # what came before is not undone with it
         with self.audit.undone_with(self.outbox.undone_with(self.connection.begin_nested())):
             yield
 
