@@ -60,7 +60,8 @@ def export(
 ) -> Exported:
     """Write the trail, or (`rows=False`) its checkpoints alone, in one moment's state.
 
-    `since` leaves out rows that are earlier, seconds since the epoch. Raises ExportFailedError.
+    `since` leaves out rows that are earlier, seconds since the epoch. Make a checkpoint before: of rows after the last
+    one, the file shows only as a whole that they were changed. Raises ExportFailedError.
     """
     be_patient(tx.connection)
     try:
@@ -190,14 +191,19 @@ def _lines(file: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
         with file.open("rb") as lines:
             for number, raw in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), b""), start=1):
                 try:
-                    line = json.loads(raw)
-                except ValueError:
+                    line = json.loads(raw, parse_constant=_refuse)
+                except (ValueError, RecursionError):
                     line = None
                 if not isinstance(line, dict) or not isinstance(line.get("type"), str):
                     raise AuditFileError(f"Line {number} of {file.name} is none of an audit trail.")
                 yield line, raw
     except OSError as error:
         raise AuditFileError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _refuse(constant: str) -> None:
+    """NaN and infinities are no JSON, whatever Python's reader thinks."""
+    raise ValueError(constant)
 
 
 def _rows(file: Path, tell: Told) -> Iterator[TrailRow]:
@@ -216,7 +222,8 @@ def _row_of(line: Mapping[str, Any]) -> TrailRow:
         row = TrailRow(line["id"], SealedRow(**values), *ends)
     except (KeyError, TypeError, ValueError):
         raise AuditFileError("A row of the file lacks something.") from None
-    if not isinstance(row.sealed.chain, str) or type(row.sealed.seq) is not int or type(row.id) is not int:
+    at_once = row.sealed.chained_at is None or isinstance(row.sealed.chained_at, float)
+    if not (at_once and isinstance(row.sealed.chain, str) and type(row.sealed.seq) is type(row.id) is int):
         raise AuditFileError("A row of the file is none.")
     return row
 
