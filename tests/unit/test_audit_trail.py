@@ -187,8 +187,8 @@ async def test_nothing_is_written_after_an_end_that_another_hand_changed_until_a
     store: SqlStore, tampering: str
 ) -> None:
     await store.write(add_funded)
-    for number in range(3):
-        await store.write(lambda tx, n=number: tx.audit.add("shop", f"done {n}", 1.0, escrow_id="escrow"))
+    for _ in range(3):
+        await store.write(lambda tx: tx.audit.add("shop", "done", 1.0, escrow_id="escrow"))
     heads = schema.audit_heads
     statement = update(heads).values(seq=2) if tampering == "changed" else heads.delete()
     await store.write(lambda tx: tx.connection.execute(statement) and None)
