@@ -39,9 +39,11 @@ def main(rows: int) -> None:
         exported = time.perf_counter()
         found = verify_file(file, store.read_now(lambda tx: tx.audit.seal.public_key), lambda _what, _done: None)
         assert (found.troubles, found.rows) == ([], rows)
-        print(f"{rows} rows: written in {written - begun:.1f} s, verified in {verified - written:.1f} s, ", end="")
-        print(f"exported in {exported - verified:.1f} s ({file.stat().st_size / 1e6:.0f} MB), ", end="")
-        print(f"the export verified in {time.perf_counter() - exported:.1f} s")
+        sys.stdout.write(
+            f"{rows} rows: written in {written - begun:.1f} s, verified in {verified - written:.1f} s, "
+            f"exported in {exported - verified:.1f} s ({file.stat().st_size / 1e6:.0f} MB), "
+            f"the export verified in {time.perf_counter() - exported:.1f} s\n"
+        )
         store.close()
 
 

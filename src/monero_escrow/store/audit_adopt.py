@@ -26,11 +26,10 @@ UNCHAINED_UP_TO: Final = "audit_unchained_up_to"
 _EARLIER: Final = "earlier"
 """In place of a node's name, for rows that do not say which node wrote them."""
 _TOGETHER: Final = 500
+_CHAINING: Final = ("chain", "seq", "chained_at", "hash", "mac")
 _a = schema.audit
 _CHAIN_ROW = (
-    update(_a)
-    .where(_a.c.id == bindparam("of_id"))
-    .values({name: bindparam(f"to_{name}") for name in ("chain", "seq", "chained_at", "hash", "mac")})
+    update(_a).where(_a.c.id == bindparam("of_id")).values({name: bindparam(f"to_{name}") for name in _CHAINING})
 )
 
 
@@ -67,14 +66,11 @@ def adopt(tx: Transaction, now: float, *, up_to: int | None = None) -> int:
     rows = tx.connection.execute(query).all()
     for row in rows:
         chain = chain_of(row.escrow_id, None, _EARLIER)
-        by_chain.setdefault(chain, []).append({**fields_of(row), "chained_at": float(now), "id": row.id})
+        by_chain.setdefault(chain, []).append({**fields_of(row), "chained_at": float(now), "late_id": row.id})
     for chain in sorted(by_chain):
-        ids = [values.pop("id") for values in by_chain[chain]]
-        linked = tx.audit.linked(chain, by_chain[chain])
-        names = ("chain", "seq", "chained_at", "hash", "mac")
         changes = [
-            {"of_id": row_id, **{f"to_{name}": values[name] for name in names}}
-            for row_id, values in zip(ids, linked, strict=True)
+            {"of_id": values["late_id"], **{f"to_{name}": values[name] for name in _CHAINING}}
+            for values in tx.audit.linked(chain, by_chain[chain])
         ]
         tx.connection.execute(_CHAIN_ROW, changes)
     return len(rows)

@@ -222,8 +222,8 @@ def _row_of(line: Mapping[str, Any]) -> TrailRow:
         row = TrailRow(line["id"], SealedRow(**values), *ends)
     except (KeyError, TypeError, ValueError):
         raise AuditFileError("A row of the file lacks something.") from None
-    at_once = row.sealed.chained_at is None or isinstance(row.sealed.chained_at, float)
-    if not (at_once and isinstance(row.sealed.chain, str) and type(row.sealed.seq) is type(row.id) is int):
+    chained_at_is_a_time = row.sealed.chained_at is None or isinstance(row.sealed.chained_at, float)
+    if not (chained_at_is_a_time and isinstance(row.sealed.chain, str) and type(row.sealed.seq) is type(row.id) is int):
         raise AuditFileError("A row of the file is none.")
     return row
 

@@ -43,7 +43,8 @@ Head = tuple[str, int, str]
 class SealedRow:
     """A row of the trail with everything that is bound: whatever is not here may not matter to anybody.
 
-    `chained_at` is only in rows that were written without a chain (by an earlier version) and chained later.
+    `chained_at` is only in rows that were written without a chain (by an earlier version) and chained later. Their ids,
+    known by then, are bound as well (`late_id`); the others' are the database's to give, and only their order counts.
     """
 
     chain: str
@@ -58,12 +59,13 @@ class SealedRow:
     source: str | None
     result: str | None
     chained_at: float | None
+    late_id: int | None = None
 
     def canonical(self) -> bytes:
         """The row's bytes: JSON of its values in this order, keys sorted, ASCII, no spaces."""
         values = (
             *(self.chain, self.seq, self.escrow_id, self.at, self.actor, self.action, self.from_state, self.to_state),
-            *(self.detail, self.source, self.result, self.chained_at),
+            *(self.detail, self.source, self.result, self.chained_at, self.late_id),
         )
         return _JSON.encode(values).encode()
 

@@ -24,6 +24,7 @@ WALLET_OPERATION: Final = "wallet_operation"
 """The action of the rows that tell of a finished step on wallets. The history that shops see leaves them out."""
 
 _LONGEST_RESULT = 1000
+_LONGEST_SOURCE = 64
 _a, _h = schema.audit, schema.audit_heads
 _ADD_ROW = insert(_a)
 _ADD_HEAD = insert(_h)
@@ -83,7 +84,7 @@ class AuditTable:
                 "from_state": from_state,
                 "to_state": to_state,
                 "detail": json.loads(json.dumps(dict(detail or {}))),  # as it will be read
-                "source": come_from.source,
+                "source": None if come_from.source is None else come_from.source[:_LONGEST_SOURCE],
                 "result": None if result is None else result[:_LONGEST_RESULT],
                 "chained_at": None,
             }
@@ -195,7 +196,8 @@ def name_of(chain: str) -> str:
 
 def fields_of(row: Row[Any]) -> dict[str, Any]:
     """What of a stored row goes into a `SealedRow`."""
-    return {name: getattr(row, name) for name in _SEALED}
+    late_id = None if row.chained_at is None else row.id
+    return {**{name: getattr(row, name) for name in _SEALED}, "late_id": late_id}
 
 
-_SEALED: Final = tuple(SealedRow.__slots__)
+_SEALED: Final = tuple(name for name in SealedRow.__slots__ if name != "late_id")
