@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from monero_escrow.cli.audit import (
     verify_trail,
     write_books,
 )
-from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.errors import InvalidInputError, NotFoundError
 from monero_escrow.core.payout_states import PayoutState
 from monero_escrow.store import schema
 from monero_escrow.store.audit_file import AuditFileError, ExportFailedError
@@ -125,6 +126,17 @@ def test_an_export_is_verified_with_the_public_key_and_without_the_service(
         verify_trail(public_key=key)
     with pytest.raises(AuditFileError):
         verify_trail(file=tmp_path / "escrow.db", public_key=key)
+
+
+def test_an_escrow_that_is_not_there_is_no_whole_trail(store: SqlStore) -> None:
+    with pytest.raises(NotFoundError):
+        verify_trail(escrow="three")
+
+
+def test_a_command_says_who_typed_it(store: SqlStore, tmp_path: Path) -> None:
+    checkpoint_trail(tmp_path / "kept.jsonl")
+    rows = store.read_now(lambda tx: tx.connection.execute(_a.select().where(_a.c.chain == "node:commands")).all())
+    assert [(row.action, row.source) for row in rows] == [("trail_checkpointed", f"local:{getpass.getuser()}")]
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "", "1e9"])

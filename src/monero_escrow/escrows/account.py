@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 10.0
 CHECKPOINT_SECONDS: Final = 600.0
+_MAY_CARRY_A_SECRET: Final = frozenset("@?")  # a URL's login, or what stands in its query
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ def set_by_people(settings: Settings) -> dict[str, str]:
 
 
 def _shown(name: str, value: object) -> str:
-    if isinstance(value, SecretStr) or "key" in name or "@" in str(value):
+    if isinstance(value, SecretStr) or "key" in name or _MAY_CARRY_A_SECRET & set(str(value)):
         return "set"
     return str(value)[:500]
 

@@ -14,7 +14,8 @@ from sqlalchemy import bindparam, select, update
 
 from monero_escrow.clock import Clock
 from monero_escrow.store import facts, schema
-from monero_escrow.store.audit_table import chain_of, fields_of
+from monero_escrow.store.audit_seal import chain_of
+from monero_escrow.store.audit_table import fields_of
 from monero_escrow.store.store import Store
 from monero_escrow.store.transaction import Transaction
 

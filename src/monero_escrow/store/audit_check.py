@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
-from monero_escrow.store.audit_seal import GENESIS, AuditSeal, Checkpoint, SealedRow, link, same
-from monero_escrow.store.audit_table import name_of
+from monero_escrow.store.audit_seal import GENESIS, AuditSeal, Checkpoint, SealedRow, link, name_of, same
 
 
 class Problem(StrEnum):
@@ -87,14 +86,9 @@ def check_checkpoints(found: Iterable[Checkpoint], public_key: bytes) -> Iterato
     expected = 1
     for one in found:
         if one.number > expected:
-            which = (
-                f"checkpoint {expected}"
-                if one.number == expected + 1
-                else f"checkpoints {expected} to {one.number - 1}"
-            )
-            yield Trouble(
-                Problem.CHECKPOINT, None, None, f"{which} are missing." if "s " in which else f"{which} is missing."
-            )
+            last = one.number - 1
+            gone = f"checkpoint {last} is" if last == expected else f"checkpoints {expected} to {last} are"
+            yield Trouble(Problem.CHECKPOINT, None, None, f"{gone} missing.")
         elif not one.signed_by(public_key):
             yield Trouble(Problem.CHECKPOINT, None, None, f"checkpoint {one.number} is not as it was signed.")
         else:

@@ -70,6 +70,19 @@ class SealedRow:
         return _JSON.encode(values).encode()
 
 
+def chain_of(escrow_id: str | None, trio_id: str | None, node: str) -> str:
+    """The chain a row belongs to."""
+    if escrow_id is not None:
+        return escrow_id
+    return f"node:{node}" if trio_id is None else f"trio:{trio_id}"
+
+
+def name_of(chain: str) -> str:
+    """A chain as people are told of it: "escrow 3f…", "trio 9a…", "node main"."""
+    kind, colon, name = chain.partition(":")
+    return f"{kind} {name}" if colon else f"escrow {chain}"
+
+
 def link(previous: bytes, canonical: bytes) -> bytes:
     """The hash of a row that follows the one with the hash `previous`."""
     return hashlib.blake2b(previous + canonical, digest_size=HASH_BYTES, person=_ROW).digest()

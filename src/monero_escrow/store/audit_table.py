@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from monero_escrow.core.errors import NotFoundError, UnavailableError
 from monero_escrow.store import schema
-from monero_escrow.store.audit_seal import GENESIS, AuditSeal, SealedRow, link, same
+from monero_escrow.store.audit_seal import GENESIS, AuditSeal, SealedRow, chain_of, link, name_of, same
 from monero_escrow.store.origin import done_by, origin
 from monero_escrow.store.records import AuditRecord
 
@@ -179,19 +179,6 @@ class AuditTable:
         self.write()
         query = select(*_RECORD).where(*where).order_by(_a.c.id)
         return [AuditRecord(**row._mapping) for row in self._connection.execute(query)]
-
-
-def chain_of(escrow_id: str | None, trio_id: str | None, node: str) -> str:
-    """The chain a row belongs to."""
-    if escrow_id is not None:
-        return escrow_id
-    return f"node:{node}" if trio_id is None else f"trio:{trio_id}"
-
-
-def name_of(chain: str) -> str:
-    """A chain as people are told of it: "escrow 3f…", "trio 9a…", "node main"."""
-    kind, colon, name = chain.partition(":")
-    return f"{kind} {name}" if colon else f"escrow {chain}"
 
 
 def fields_of(row: Row[Any]) -> dict[str, Any]:

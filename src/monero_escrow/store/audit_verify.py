@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select, text
 
+from monero_escrow.core.errors import NotFoundError
 from monero_escrow.store import schema
 from monero_escrow.store.audit_check import (
     ChainHead,
@@ -47,7 +48,7 @@ class Verified:
 def verify(
     tx: Transaction, tell: Told, *, escrow_id: str | None = None, kept: Sequence[Checkpoint] | None = None
 ) -> Verified:
-    """Judge the trail, or one escrow's chain. `kept` are checkpoints that were kept elsewhere."""
+    """Judge the trail, or one escrow's chain. `kept` are checkpoints that were kept elsewhere. Raises NotFoundError."""
     be_patient(tx.connection)
     public_key = tx.audit.seal.public_key
     found = Verified()
@@ -67,6 +68,8 @@ def verify(
     found.troubles += _unchained(tx.connection, escrow_id)
     found.troubles += _without_a_trail(tx.connection, escrow_id)
     found.rows, found.chains, found.chained_later = check.rows, check.chains, check.chained_later
+    if escrow_id is not None and not found.rows and not found.troubles:
+        raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
     return found
 
 
