@@ -23,7 +23,7 @@ from monero_escrow.clock import Clock, SystemClock
 from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role, role_of_slot
-from monero_escrow.escrows.account import keep_account, noted_run
+from monero_escrow.escrows.account import keep_account, noted_end
 from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
@@ -145,10 +145,16 @@ async def _working(
         await fleet.prepare()
         stock = StockKeeper(conductor.ctx)
         beside = [] if member is None else member.jobs(conductor)
-        account, tidy = keep_account(conductor.ctx), keep_tidy(conductor.ctx)
         async with (
-            noted_run(conductor.ctx),
-            _at_work(fleet.run(), _conduct(conductor), stock.run(), tidy, account, *beside),
+            noted_end(conductor.ctx),
+            _at_work(
+                fleet.run(),
+                _conduct(conductor),
+                stock.run(),
+                keep_tidy(conductor.ctx),
+                keep_account(conductor.ctx),
+                *beside,
+            ),
         ):
             yield conductor
     finally:

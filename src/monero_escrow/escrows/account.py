@@ -32,10 +32,8 @@ _MAY_CARRY_A_SECRET: Final = frozenset("@?")  # a URL's login, or what stands in
 
 
 @asynccontextmanager
-async def noted_run(ctx: Context) -> AsyncIterator[None]:
-    """The start of this node's work and, if the database can still be told, its end."""
-    detail = {"version": __version__, "settings": set_by_people(ctx.settings)}
-    await ctx.store.write(lambda tx: tx.audit.add(SERVICE, "service_started", ctx.clock.now(), detail=detail))
+async def noted_end(ctx: Context) -> AsyncIterator[None]:
+    """After the block the end of this run is noted, if the database can still be told."""
     try:
         yield
     finally:
@@ -43,6 +41,12 @@ async def noted_run(ctx: Context) -> AsyncIterator[None]:
             await ctx.store.write(lambda tx: tx.audit.add(SERVICE, "service_ended", ctx.clock.now()))
         except EscrowError as error:
             log.warning("end_not_noted", code=error.code, reason=error.message)
+
+
+async def note_start(ctx: Context) -> None:
+    """This node's work begins, with this version and these settings."""
+    detail = {"version": __version__, "settings": set_by_people(ctx.settings)}
+    await ctx.store.write(lambda tx: tx.audit.add(SERVICE, "service_started", ctx.clock.now(), detail=detail))
 
 
 def set_by_people(settings: Settings) -> dict[str, str]:
@@ -58,17 +62,21 @@ def _shown(name: str, value: object) -> str:
 
 
 async def keep_account(ctx: Context) -> None:
-    """Until cancelled: note what became of the processes, and sign where the chains of the trail stand."""
-    fleet, next_checkpoint = FleetAccount(), ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
+    """Until cancelled: note the start, and what becomes of the processes; sign where the chains of the trail stand."""
+    fleet, start_is_noted = FleetAccount(), False
+    next_checkpoint = ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
     while True:
-        await ctx.clock.sleep(jittered(LOOK_SECONDS))
         try:
+            if not start_is_noted:
+                await note_start(ctx)
+                start_is_noted = True
             await note_fleet(ctx, fleet)
             if ctx.clock.monotonic() >= next_checkpoint:
                 await sign_all(ctx.store, ctx.clock)
                 next_checkpoint = ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
         except EscrowError as error:  # the next look is soon enough, and finds what this one did
             log.warning("account_waits", code=error.code, reason=error.message)
+        await ctx.clock.sleep(jittered(LOOK_SECONDS))
 
 
 @dataclass(slots=True)
