@@ -230,7 +230,9 @@ def _print_exported(file: Path, done: Exported, json_output: bool) -> None:
         print(json.dumps({"file": str(file), "rows": done.rows, "checkpoints": done.checkpoints}))
         return
     print(file)
-    print(f"{done.rows} rows, {done.checkpoints} signed checkpoints. Keep it where the service's machine cannot write.")
+    print(
+        f"{_many(done.rows, 'row')}, {_many(done.checkpoints, 'signed checkpoint')}. Keep it where the service's machine cannot write."
+    )
 
 
 def _print_verified(found: Verified, json_output: bool) -> None:
@@ -245,14 +247,19 @@ def _print_verified(found: Verified, json_output: bool) -> None:
 
 
 def _summary(found: Verified, troubles: Sequence[Trouble]) -> str:
-    counts = f"{found.rows} rows in {found.chains} chains, {found.checkpoints} checkpoints"
+    chains, signed = _many(found.chains, "chain"), _many(found.checkpoints, "checkpoint")
+    counts = f"{_many(found.rows, 'row')} in {chains}, {signed}"
     later = f" {found.chained_later} rows were written by an earlier version and chained later." * bool(
         found.chained_later
     )
     if not troubles:
         return f"The audit trail is whole: {counts}.{later}"
     print("Nobody but the service writes there: docs/audit.md says what to do.", file=sys.stderr)
-    return f"The audit trail is not whole: {len(troubles)} troubles in {counts}.{later}"
+    return f"The audit trail is not whole: {_many(len(troubles), 'trouble')} in {counts}.{later}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _counts(found: Verified) -> dict[str, object]:
