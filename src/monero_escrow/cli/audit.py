@@ -230,9 +230,8 @@ def _print_exported(file: Path, done: Exported, json_output: bool) -> None:
         print(json.dumps({"file": str(file), "rows": done.rows, "checkpoints": done.checkpoints}))
         return
     print(file)
-    print(
-        f"{_many(done.rows, 'row')}, {_many(done.checkpoints, 'signed checkpoint')}. Keep it where the service's machine cannot write."
-    )
+    counts = f"{_many(done.rows, 'row')}, {_many(done.checkpoints, 'signed checkpoint')}"
+    print(f"{counts}. Keep it where the service's machine cannot write.")
 
 
 def _print_verified(found: Verified, json_output: bool) -> None:
