@@ -24,6 +24,7 @@ from monero_escrow.clock import Clock, SystemClock
 from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role, role_of_slot
+from monero_escrow.escrows.account import keep_account, noted_end
 from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
@@ -39,7 +40,9 @@ from monero_escrow.membership import Member, SharedStore, joined_node
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
+from monero_escrow.store.audit_adopt import chain_earlier_rows
 from monero_escrow.store.opening import open_postgresql, open_sqlcipher
+from monero_escrow.store.origin import done_by
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
@@ -118,9 +121,10 @@ async def running_service(settings: Settings, clock: Clock | None = None) -> Asy
     """Everything but the HTTP server: database open, configured slots looked at, our own on their way, work begun."""
     clock = clock or SystemClock()
     settings.master_key()  # before anything is made
-    with only_one(settings.data_dir):
+    with only_one(settings.data_dir), done_by(settings.node_name):
         store = open_store(settings)
         try:
+            await chain_earlier_rows(store, clock)
             async with AsyncExitStack() as stack:
                 member = None
                 if isinstance(store, SharedStore):
@@ -149,7 +153,17 @@ async def _working(
         await fleet.prepare()
         stock = StockKeeper(conductor.ctx)
         beside = [] if member is None else member.jobs(conductor)
-        async with _at_work(fleet.run(), _conduct(conductor), stock.run(), keep_tidy(conductor.ctx), *beside):
+        async with (
+            noted_end(conductor.ctx),
+            _at_work(
+                fleet.run(),
+                _conduct(conductor),
+                stock.run(),
+                keep_tidy(conductor.ctx),
+                keep_account(conductor.ctx),
+                *beside,
+            ),
+        ):
             yield conductor
     finally:
         await fleet.aclose()

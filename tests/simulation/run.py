@@ -17,6 +17,8 @@ from typing import Any
 import structlog
 
 from monero_escrow.escrows.views import EscrowView
+from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.store import SqlStore
 from simulation import books
 from simulation.fate import ServiceDiedError
 from simulation.people import People, Trade, new_trade
@@ -85,6 +87,7 @@ async def _simulate(
         wrong += secrets
         world.watch.looks["secret"] += looked_for
         world.watch.look_at_database()
+        wrong += found_in_trail(world.watch.store)
         conductor = world.conductor
         if conductor is None:
             wrong.append("The service is not there.")
@@ -93,6 +96,13 @@ async def _simulate(
             if conductor.ctx.pool.stats().sick:
                 wrong.append(f"A slot never came back: {conductor.ctx.pool!r}.")
         return _outcome(seed, world, trades, found, [*wrong, *world.watch.problems], log)
+
+
+def found_in_trail(store: SqlStore | None) -> list[str]:
+    """What is wrong with the audit trail; whatever struck the service, no row is missing and none is out of place."""
+    if store is None:
+        return []
+    return [trouble.message for trouble in store.read_now(lambda tx: verify(tx, lambda _what, _done: None)).troubles]
 
 
 def keep_stray_error(world: Surroundings, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -143,7 +143,9 @@ def _on_full_disk(work: Callable[[Transaction], T]) -> Callable[[Transaction], T
         pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         try:
-            return work(tx)
+            result = work(tx)
+            tx.complete()  # the audit rows and events are written last of all, and meet the full disk as well
+            return result
         finally:
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {_MANY_PAGES}")
 

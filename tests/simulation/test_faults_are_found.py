@@ -26,8 +26,8 @@ from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.monero.fake.faults import Fault, Moment, Phase
 from monero_escrow.monero.ports import Daemon, DaemonTransaction, KeyImageStatus, SignedSet, WalletRpc
 from monero_escrow.store import schema
+from monero_escrow.store.audit_table import AuditTable
 from monero_escrow.store.records import PayoutRecord, TrioState
-from monero_escrow.store.trail_tables import AuditTable
 from monero_escrow.store.trio_table import TrioTable
 from simulation.boundaries import Crash, Planned, live
 from simulation.payouts import mill
@@ -192,9 +192,9 @@ def test_a_payout_taken_for_a_stranger_s_because_the_daemon_missed_it_while_it_w
 
     of_call = Weather.of_call
     monkeypatch.setattr(Weather, "of_call", slow)
-    assert [problem for seed in (1, 2) for problem in mill(seed, 1, folder).problems] == []
+    assert mill(3, 1, folder).problems == ()
     monkeypatch.setattr(settle, "_ask", ask_once)
-    problems = [problem for seed in (1, 2) for problem in mill(seed, 1, folder).problems]
+    problems = mill(3, 1, folder).problems
     assert any("paid by a transaction of ours" in problem for problem in problems)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import insert, select
 from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.store import schema
+from monero_escrow.store.audit_checkpoints import make_checkpoint
 from monero_escrow.store.records import Scope
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
@@ -38,6 +39,7 @@ def fill_every_table(tx: Transaction) -> None:
     tx.journal.end(step_id, OK, 100.1 + 0.2)
     tx.journal.intend(escrow_id=None, subject_id="stock", name="make_wallet", role=None, slot=None, now=101.0)
     tx.audit.add("shop", "init", 100.0, escrow_id="escrow", detail=HARD_TO_CARRY)
+    make_checkpoint(tx, 100.0)
     tx.outbox.add("shop", "escrow", "escrow.init", HARD_TO_CARRY, 100.0)
     tx.idempotency.add("shop:shop", "key", hex64("request"), HARD_TO_CARRY, 100.0)
     tx.connection.execute(insert(schema.scanned_blocks).values(height=2_000_000_000, hash=hex64("block")))

@@ -88,6 +88,8 @@ def test_every_row_of_every_table_arrives_as_it_was(store: SqlStore, server: Pos
         arrived = rows_of(server, table)
         if table is schema.audit:
             assert arrived.pop()["action"] == "store_moved"
+        if table is schema.audit_heads:
+            assert arrived.pop()["chain"] == "node:commands"
         assert arrived == rows_of(store, table), table.name
     detail = server.read_now(lambda tx: tx.audit.of("escrow")[0].detail)
     assert repr(detail) == repr(HARD_TO_CARRY)

@@ -28,6 +28,8 @@ async def test_an_operator_has_an_escrow_looked_at_that_was_not_watched_any_more
     assert await world.store.read(lambda tx: tx.scan.rescans()) == {}
     history = await world.store.read(lambda tx: tx.audit.of(escrow_id))
     assert history[-1].action == "rescan"
+    assert history[-1].actor.startswith("operator:")
+    assert history[-1].source == "127.0.0.1", "from where it was asked for"
 
 
 async def test_with_a_height_the_scan_is_asked_for_as_well(world: World) -> None:

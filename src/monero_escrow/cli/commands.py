@@ -6,6 +6,7 @@ from cyclopts import App
 
 from monero_escrow import __version__
 from monero_escrow.cli.address import check_address
+from monero_escrow.cli.audit import audit_app
 from monero_escrow.cli.backup import backup, drill, restore
 from monero_escrow.cli.bench import bench
 from monero_escrow.cli.doctor import doctor
@@ -28,6 +29,7 @@ app.command(doctor)
 app.command(check_address)
 app.command(keys_app)
 app.command(escrow_app)
+app.command(audit_app)
 app.command(rescan)
 app.command(backup)
 app.command(restore)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ from typing import Final, TypeVar
 from monero_escrow.config import Settings, SettingsError, load_settings
 from monero_escrow.service import open_store
 from monero_escrow.store.migrate import SchemaMissingError
+from monero_escrow.store.origin import asked_from
 from monero_escrow.store.postgresql import place_of
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -37,9 +40,18 @@ def in_database(
         return result
 
     try:
-        return asyncio.run(store.write(work_and_ring) if writes else store.read(work))
+        with asked_from(f"local:{_user()}"):
+            return asyncio.run(store.write(work_and_ring) if writes else store.read(work))
     finally:
         store.close()
+
+
+def _user() -> str:
+    """Who types the command, for the audit trail; in a container there may be only a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def goes_on() -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from monero_escrow.cli.database import goes_on, in_database, when
@@ -16,7 +19,11 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
 from monero_escrow.escrows.context import short
 from monero_escrow.escrows.held import to_replace, to_resume
+from monero_escrow.escrows.timeline import Chapter, operator_can, timeline
 from monero_escrow.escrows.views import EscrowView, escrow_view
+from monero_escrow.store.records import Scope
+from monero_escrow.store.transaction import Transaction
+from monero_escrow.web.access import actions_now
 
 Limit = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))]
 
@@ -62,31 +69,85 @@ def list_escrows(*, state: State | None = None, limit: Limit = 50, json_output: 
 
 
 @escrow_app.command
-def show(escrow_id: str, /, *, json_output: Json = False) -> None:
-    """One escrow: where it is, what it waits for, its deposits, payouts and history."""
-    view = in_database(lambda tx: escrow_view(tx, escrow_id))
+def show(escrow_id: str, /, *, operations: bool = True, json_output: Json = False) -> None:
+    """One escrow: where it is, what it waits for, what can be done, its deposits and payouts, and its story.
+
+    Parameters
+    ----------
+    operations
+        Tell of every step on the wallets as well.
+    """
+
+    def read(tx: Transaction) -> tuple[EscrowView, list[Chapter], float]:
+        view = escrow_view(tx, escrow_id)
+        return view, timeline(tx, view), tx.nodes.now()
+
+    view, story, now = in_database(read)
     if json_output:
-        print(json.dumps(_as_json(view)))
+        print(json.dumps(_as_json(view, story)))
         return
     escrow, console = view.escrow, Console()
-    console.print(f"[bold]{escrow.id}[/bold]  order {escrow.order_id} of {escrow.shop_id}")
-    console.print(f"{escrow.state}: {view.waits_for}")
+    console.print(f"[bold]{escrow.id}[/bold]  order {escape(escrow.order_id)} of {escrow.shop_id}", highlight=False)
+    since = f", for {span(now - story[-1].at)}" if story else ""
+    console.print(f"[bold]{escrow.state}[/bold]{since}: {escape(view.waits_for)}", highlight=False)
+    for scope in (Scope.SHOP, Scope.ARBITER):
+        if actions := actions_now(view, scope):
+            console.print(f"  the {scope} may: {', '.join(actions)}", highlight=False)
+    for sentence in operator_can(view):
+        console.print(f"  the operator: {escape(sentence)}", highlight=False)
     amount, counted = format_xmr(escrow.terms.amount_piconero), format_xmr(view.deposits.counted_piconero)
     console.print(f"{amount} XMR asked, {counted} XMR deposited at {short(escrow.deposit_address or '-')}")
-    outputs = Table("deposit", "XMR", "height", "status")
+    for table in (_deposits(view), _payouts(view), _story(story, operations)):
+        if table.row_count:
+            console.print(table)
+
+
+def _deposits(view: EscrowView) -> Table:
+    table = Table("deposit", "XMR", "height", "status", box=None, pad_edge=False)
     for output in view.outputs:
-        outputs.add_row(short(output.txid), format_xmr(output.amount_piconero), str(output.height), output.status)
-    payouts = Table("payout", "kind", "state", "txid", "XMR", "fee")
+        table.add_row(short(output.txid), format_xmr(output.amount_piconero), str(output.height), output.status)
+    return table
+
+
+def _payouts(view: EscrowView) -> Table:
+    table = Table("payout", "kind", "state", "txid", "XMR", "fee", box=None, pad_edge=False)
     for payout in view.payouts:
         fee = "" if payout.fee_piconero is None else format_xmr(payout.fee_piconero)
         total = format_xmr(payout.plan.total_piconero)
-        payouts.add_row(str(payout.number), payout.plan.kind, payout.state, short(payout.txid or ""), total, fee)
-    history = Table("when", "who", "what", "state")
-    for row in view.history:
-        history.add_row(when(row.at), row.actor, row.action, row.to_state or "")
-    for table in (outputs, payouts, history):
-        if table.row_count:
-            console.print(table)
+        table.add_row(str(payout.number), payout.plan.kind, payout.state, short(payout.txid or ""), total, fee)
+    return table
+
+
+def _story(story: Sequence[Chapter], operations: bool) -> Table:
+    """When, how long after what came before, who, what, and what became of it."""
+    table = Table("when (UTC)", "after", "took", "who", "what", "state", box=None, pad_edge=False)
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    before: float | None = None
+    for one in story:
+        if one.operation and one.trouble is None and not operations:
+            continue
+        after = "" if before is None else span(one.at - before)
+        what = one.what if one.trouble is None else f"{one.what}: {one.trouble}"
+        style = "red" if one.trouble else "dim" if one.operation else None
+        took = "" if one.seconds is None else span(one.seconds)
+        table.add_row(when(one.at), after, took, one.who, escape(what), one.state or "", style=style)
+        before = one.at
+    return table
+
+
+def span(seconds: float) -> str:
+    """A length of time with two units at most: "3.2 s", "4 min 10 s", "2 d 5 h"."""
+    if seconds < _MINUTE:
+        return f"{max(0.0, seconds):.1f} s"
+    for unit, name, part, part_name in _SPANS:
+        if seconds >= unit:
+            return f"{int(seconds // unit)} {name} {int(seconds % unit // part)} {part_name}"
+    raise AssertionError
+
+
+_MINUTE: Final = 60
+_SPANS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 @escrow_app.command
@@ -107,7 +168,7 @@ def resume_payout(escrow_id: str, number: int, /, *, replace: bool = False) -> N
     print(f"Payout {number} is taken up again; {goes_on()}")
 
 
-def _as_json(view: EscrowView) -> dict[str, object]:
+def _as_json(view: EscrowView, story: Sequence[Chapter]) -> dict[str, object]:
     escrow = view.escrow
     return {
         "escrow_id": escrow.id,
@@ -128,6 +189,10 @@ def _as_json(view: EscrowView) -> dict[str, object]:
         "history": [
             {"at": when(row.at), "actor": row.actor, "action": row.action, "to": row.to_state} for row in view.history
         ],
+        "shop_may": actions_now(view, Scope.SHOP),
+        "arbiter_may": actions_now(view, Scope.ARBITER),
+        "operator_can": operator_can(view),
+        "timeline": [{**asdict(one), "at": when(one.at)} for one in story],
         "steps": [
             {"at": when(row["intended_at"]), "name": row["name"], "role": row["role"], "result": row["result"]}
             for row in view.steps

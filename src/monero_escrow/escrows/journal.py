@@ -2,7 +2,7 @@
 
 A step without a result is one of which nobody knows whether it happened: the service ended in the middle of it. Nothing
 is repeated blindly then. `RECOVERY` says for each step how to find out, and what is done; `docs/recovery.md` prints
-the table.
+the table. What ended is in the audit trail as well, chained: a row a step, or a round of a set-up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role
-from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.context import SERVICE, Context
+from monero_escrow.store.audit_table import WALLET_OPERATION
 from monero_escrow.store.records import PayoutRecord
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
@@ -91,6 +92,7 @@ class Rounds:
     escrow_id: str | None
     trio_id: str
     _rows: list[int] = field(default_factory=list)
+    _round: tuple[Step, Mapping[Role, str]] | None = None
 
     def intend(self, tx: Transaction, name: Step, slots: Mapping[Role, str], now: float) -> None:
         """The round before worked; this one is about to run, each role's wallet on the slot of that name."""
@@ -101,17 +103,29 @@ class Rounds:
             )
             for role, slot in slots.items()
         ]
-        tx.after_commit(lambda: self._is_under_way(rows))
+        tx.after_commit(lambda: self._is_under_way(rows, (name, slots)))
 
-    def end(self, tx: Transaction, result: str, now: float) -> None:
-        """What came of the round under way."""
+    def end(self, tx: Transaction, result: str, now: float, code: str = OK) -> None:
+        """What came of the round under way: `OK`, or a sentence and the error's code."""
         for row in self._rows:
             tx.journal.end(row, result, now)
-        tx.after_commit(lambda: self._is_under_way([]))
+        if self._rows and self._round is not None:
+            name, slots = self._round
+            detail = {"step": name.value, "slots": dict(slots), "trio_id": self.trio_id}
+            tx.audit.add(
+                SERVICE,
+                WALLET_OPERATION,
+                now,
+                escrow_id=self.escrow_id,
+                trio_id=self.trio_id,
+                detail=detail,
+                result=code,
+            )
+        tx.after_commit(lambda: self._is_under_way([], None))
 
-    def _is_under_way(self, rows: list[int]) -> None:
+    def _is_under_way(self, rows: list[int], one_round: tuple[Step, Mapping[Role, str]] | None) -> None:
         """Known only after the commit: a row that never was may have its number given to another's step."""
-        self._rows = rows
+        self._rows, self._round = rows, one_round
 
 
 @dataclass(slots=True)
@@ -140,16 +154,28 @@ async def step(ctx: Context, payout: PayoutRecord, name: Step, role: Role | None
         )
     )
     outcome = Outcome()
+    detail = {"step": name.value, "payout": payout.number, **({} if role is None else {"role": role.value})}
+
+    def has_ended(tx: Transaction, step_id: int, result: str, code: str) -> None:
+        now = ctx.clock.now()
+        tx.journal.end(step_id, result, now)
+        tx.audit.add(SERVICE, WALLET_OPERATION, now, escrow_id=payout.escrow_id, detail=detail, result=code)
+
     try:
         yield outcome
     except BaseException as error:
-        why = str(error) or type(error).__name__
+        why, code = str(error) or type(error).__name__, code_of(error)
         with suppress(EscrowError):  # what ended the step is what counts; without a result it is looked into anyway
-            await ctx.store.write(lambda tx: tx.journal.end(row, why, ctx.clock.now()))
+            await ctx.store.write(lambda tx: has_ended(tx, row, why, code))
         raise
 
     def end(tx: Transaction) -> None:
-        tx.journal.end(row, OK, ctx.clock.now())
+        has_ended(tx, row, OK, OK)
         outcome.write(tx)
 
     await ctx.store.write(end)
+
+
+def code_of(error: BaseException) -> str:
+    """How the audit trail names an error: never by what it says, for a fault of ours may say anything."""
+    return error.code if isinstance(error, EscrowError) else type(error).__name__

@@ -20,7 +20,7 @@ from monero_escrow.core.roles import ROLES, TRIO, Role
 from monero_escrow.escrows.claim import birthday, give_address, take_or_keep
 from monero_escrow.escrows.context import SERVICE, Context, new_id
 from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_side
-from monero_escrow.escrows.journal import Rounds, Step
+from monero_escrow.escrows.journal import Rounds, Step, code_of
 from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
 from monero_escrow.store.trail_tables import OK
@@ -48,9 +48,9 @@ async def make_trio(ctx: Context, lease: Lease, escrow_id: str | None) -> None:
         try:
             await _exchange_and_pass_gate(ctx, lease, attempt)
         except BaseException as error:
-            trouble = str(error) or type(error).__name__
+            trouble, code = str(error) or type(error).__name__, code_of(error)
             now = ctx.clock.now()
-            await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, now))
+            await ctx.store.write(lambda tx: attempt.abandon(tx, trouble, code, now))
             raise
 
 
@@ -66,9 +66,9 @@ class _Attempt:
     under_way: tuple[Step, float] | None = field(default=None, repr=False)
     """The round under way, and since when on the monotonic clock."""
 
-    def abandon(self, tx: Transaction, trouble: str, now: float) -> None:
+    def abandon(self, tx: Transaction, trouble: str, code: str, now: float) -> None:
         """The round under way did not work; the attempt is history."""
-        self.rounds.end(tx, trouble, now)
+        self.rounds.end(tx, trouble, now, code)
         tx.trios.abandon(self.trio_id, trouble, now)
 
 
@@ -84,7 +84,8 @@ async def _begin(ctx: Context, escrow_id: str | None) -> _Attempt:
             tx.trios.abandon_unfinished(escrow_id, "begun anew", now)
         tx.trios.add(trio_id, escrow_id, restore_height, now, maker)
         tx.trios.add_hosted(participants.values(), now)
-        tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, detail={"trio_id": trio_id})
+        detail = {"trio_id": trio_id}
+        tx.audit.add(SERVICE, "set_up_begun", now, escrow_id=escrow_id, trio_id=trio_id, detail=detail)
 
     await ctx.store.write(record)
     return _Attempt(escrow_id, trio_id, restore_height, participants, Rounds(escrow_id, trio_id))

@@ -16,7 +16,7 @@ import structlog
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import ROLES, Role
-from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.escrows.hosted import names_of
 from monero_escrow.fleet.local import wallets_folder
 from monero_escrow.jitter import jittered
@@ -62,11 +62,13 @@ async def tidy_up(ctx: Context) -> int:
             node_name=node_name,
         )
 
-    done = [trio.id for trio in await ctx.store.read(find) if _remove(ctx, trio)]
+    done = [trio for trio in await ctx.store.read(find) if _remove(ctx, trio)]
 
     def record(tx: Transaction) -> None:
-        for trio_id in done:
-            files_are_removed(tx.connection, trio_id, now)
+        for trio in done:
+            files_are_removed(tx.connection, trio.id, now)
+            detail = {"trio_id": trio.id}
+            tx.audit.add(SERVICE, "wallet_files_removed", now, escrow_id=trio.escrow_id, trio_id=trio.id, detail=detail)
 
     if done:
         await ctx.store.write(record)

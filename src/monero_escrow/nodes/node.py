@@ -114,6 +114,7 @@ class Node:
         def join(tx: Transaction) -> Heartbeat:
             beat = tx.nodes.join(node_id, self.name, version("monero-escrow"), self._lease_seconds, earlier=earlier)
             tx.nodes.use_slots(node_id, self._places)
+            tx.audit.add("service", "node_joined", beat.now, detail={"node": self.name})
             return beat
 
         beat = await self._store.write(join)
@@ -195,6 +196,7 @@ class Node:
         def leave(tx: Transaction) -> None:
             for node_id in listed:
                 tx.nodes.leave(node_id)
+            tx.audit.add("service", "node_left", tx.nodes.now(), detail={"node": self.name})
 
         try:
             await self._store.write(leave)

@@ -143,7 +143,7 @@ class PayoutRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """Who did what when."""
+    """Who did what when, from where (`source`, a network address), and what came of it."""
 
     id: int
     escrow_id: str | None
@@ -153,6 +153,8 @@ class AuditRecord:
     from_state: str | None
     to_state: str | None
     detail: Mapping[str, Any]
+    source: str | None = None
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,6 +267,14 @@ audit = Table(
     Column("from_state", String(32)),
     Column("to_state", String(32)),
     Column("detail", JSON, nullable=False),
+    Column("chain", String(80), comment="an escrow's id, trio:ID or node:NAME; none: written by an earlier version"),
+    Column("seq", BigInteger, comment="its place in the chain, from 1"),
+    Column("source", String(64), comment="the network address of whoever asked for it"),
+    Column("result", _any_length(1000), comment="ok, or what went wrong; none: the row itself is the result"),
+    Column("chained_at", Float, comment="when it was chained, if later than it was written"),
+    Column("hash", LargeBinary, comment="over the hash of the row before and this row"),
+    Column("mac", LargeBinary, comment="over hash and row, under a key that is not in the database"),
+    Index("ux_audit_chain", "chain", "seq", unique=True),
     comment="Who did what when; written in the transaction of the change it tells of.",
 )
 
@@ -281,6 +289,27 @@ evidence = Table(
     Column("at", Float, nullable=False),
     CheckConstraint("party in ('buyer', 'vendor')", name="party"),
     comment="What the parties of a dispute say, for the arbiter.",
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("chain", String(80), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("checkpointed_seq", BigInteger, nullable=False, default=0),
+    comment="Where each chain of the audit trail ends.",
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("heads", JSON, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="Signed: where the chains stood. Each is bound to the one before.",
 )
 
 events = Table(

@@ -1,4 +1,4 @@
-"""What happened: the journal of steps, the audit trail, the outbox, and the answers to idempotent requests."""
+"""What happened: the journal of steps, the outbox, and the answers to idempotent requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
-from monero_escrow.store.records import AuditRecord, EventRecord
+from monero_escrow.store.records import EventRecord
 from monero_escrow.store.serials import go_on_after_the_largest
 
 OK = "ok"
@@ -23,7 +23,7 @@ _LEAP = 1_000_000_000
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(4020315)")  # any number; whoever writes events here uses it
 
 # Several of these are written with every step of every escrow: building a statement costs more than running it.
-_ADD_STEP, _ADD_AUDIT_ROW, _ADD_EVENT = insert(schema.steps), insert(schema.audit), insert(schema.events)
+_ADD_STEP, _ADD_EVENT = insert(schema.steps), insert(schema.events)
 _END_STEP = (
     update(schema.steps)
     .where(schema.steps.c.id == bindparam("step_id"))
@@ -54,44 +54,6 @@ class Journal:
         """An escrow's steps in order."""
         query = select(schema.steps).where(schema.steps.c.escrow_id == escrow_id).order_by(schema.steps.c.id)
         return [dict(row._mapping) for row in self._connection.execute(query)]
-
-
-class AuditTable:
-    """The `audit` table."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.added = 0
-        """Rows of this transaction."""
-
-    def add(
-        self,
-        actor: str,
-        action: str,
-        now: float,
-        *,
-        escrow_id: str | None = None,
-        from_state: str | None = None,
-        to_state: str | None = None,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Who did what. `detail` holds no secret and no full address."""
-        values = {
-            "escrow_id": escrow_id,
-            "at": now,
-            "actor": actor,
-            "action": action,
-            "from_state": from_state,
-            "to_state": to_state,
-            "detail": dict(detail or {}),
-        }
-        self._connection.execute(_ADD_AUDIT_ROW, values)
-        self.added += 1
-
-    def of(self, escrow_id: str) -> list[AuditRecord]:
-        """An escrow's history in order."""
-        query = select(schema.audit).where(schema.audit.c.escrow_id == escrow_id).order_by(schema.audit.c.id)
-        return [AuditRecord(**row._mapping) for row in self._connection.execute(query)]
 
 
 class Outbox:

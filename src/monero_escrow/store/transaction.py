@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import structlog
 from sqlalchemy import Connection
 
+from monero_escrow.store.audit_seal import audit_seal
+from monero_escrow.store.audit_table import AuditTable
 from monero_escrow.store.escrow_table import EscrowTable
 from monero_escrow.store.evidence_table import EvidenceTable
 from monero_escrow.store.key_table import KeyTable
@@ -15,9 +17,9 @@ from monero_escrow.store.node_table import NodeTable
 from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer
-from monero_escrow.store.tally import Tally, take_tally
 from monero_escrow.store.session_table import SessionTable
-from monero_escrow.store.trail_tables import AuditTable, IdempotencyTable, Journal, Outbox
+from monero_escrow.store.tally import Tally, take_tally
+from monero_escrow.store.trail_tables import IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
 from monero_escrow.store.work_table import WorkTable
 from monero_escrow.telemetry.metrics import Metrics
@@ -42,7 +44,7 @@ class Transaction:
         self.outputs = OutputTable(connection)
         self.payouts = PayoutTable(connection, sealer)
         self.journal = Journal(connection)
-        self.audit = AuditTable(connection)
+        self.audit = AuditTable(connection, audit_seal(sealer.key))
         self.outbox = Outbox(connection)
         self.idempotency = IdempotencyTable(connection, locks=writes)
         self.keys = KeyTable(connection)
@@ -54,9 +56,10 @@ class Transaction:
     @contextmanager
     def part(self) -> Iterator[None]:
         """A part of the work that is undone by itself when it raises, and spoils nothing of the rest."""
+        self.audit.write()  # what came before is not undone with it
         told, audit_rows, moves = len(self._after_commit), self.audit.added, len(self.payouts.moves)
         try:
-            with self.outbox.undone_with(self.connection.begin_nested()):
+            with self.audit.undone_with(self.outbox.undone_with(self.connection.begin_nested())):
                 yield
         except BaseException:  # what it meant to tell and to count never happened
             self.audit.added = audit_rows
@@ -65,6 +68,7 @@ class Transaction:
 
     def complete(self) -> None:
         """The work is done; next is the commit."""
+        self.audit.write()
         self.outbox.write()
 
     def after_commit(self, tell: Callable[[], None]) -> None:

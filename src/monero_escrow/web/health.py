@@ -18,7 +18,7 @@ from monero_escrow.core.health import Observed, judge
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES
 from monero_escrow.escrows.context import Context
-from monero_escrow.escrows.tally import Reading
+from monero_escrow.escrows.tally import Reading, TallyReader
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor, TheTally

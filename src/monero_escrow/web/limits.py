@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from monero_escrow.escrows.context import new_id
+from monero_escrow.store.origin import asked_from
 from monero_escrow.web.problems import BodyTooLargeError, answer_to, internal_error
 
 log = structlog.get_logger(__name__)
@@ -64,7 +65,8 @@ class RequestContext:
                     headers.setdefault(name, value)
             await send(message)
 
-        with bound_contextvars(request_id=request_id):
+        client = scope.get("client")
+        with bound_contextvars(request_id=request_id), asked_from(client[0] if client else None):
             try:
                 await self.app(scope, receive, send_with_headers)
             except Exception:

@@ -31,7 +31,7 @@ class Reload(BaseModel):
     response_model=Reload,
     responses=problem_answers(401, 403, 422, 503),
 )
-async def reload(_: OperatorCaller, conductor: TheConductor) -> Reload:
+async def reload(caller: OperatorCaller, conductor: TheConductor) -> Reload:
     """Read MONERO_RPC_URLS, FLEET_MIN_TRIOS, FLEET_MAX_TRIOS and FLEET_MEMORY_MAX again, from `.env` and the file that
     MONERO_ESCROW_CONFIG names; what the environment of the service sets, it cannot read anew. New processes join, those
     taken off the list finish what they are at and leave. A list that cannot be used changes nothing."""
@@ -39,6 +39,9 @@ async def reload(_: OperatorCaller, conductor: TheConductor) -> Reload:
     if fleet is None:
         raise UnavailableError("The service's processes cannot be changed while it runs.")
     done = await fleet.reload()
+    detail = {"joined": list(done.joined), "draining": list(done.draining), "max_trios": done.max_trios}
+    now = conductor.ctx.clock.now()
+    await conductor.ctx.store.write(lambda tx: tx.audit.add(caller.actor, "fleet_reloaded", now, detail=detail))
     return Reload(
         joined=list(done.joined),
         draining=list(done.draining),

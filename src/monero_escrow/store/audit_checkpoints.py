@@ -1,0 +1,59 @@
+"""Signed checkpoints join the chains of the audit trail: where each stood at one time, each bound to the one before.
+
+A checkpoint holds only the chains that grew since; it is made beside all other work, and waits for nobody: a chain that
+is being written to at that moment is in the next one. Kept elsewhere, even the last one alone shows whether anything
+before it was cut off, with its chains and rows named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from monero_escrow.store import schema
+from monero_escrow.store.audit_seal import GENESIS, Checkpoint, checkpoint_digest, same
+from monero_escrow.store.transaction import Transaction
+
+MOST_HEADS: Final = 1_000
+"""So many chains at most in one checkpoint; more make several."""
+
+_h, _c = schema.audit_heads, schema.audit_checkpoints
+_SAW = update(_h).where(_h.c.chain == bindparam("of_chain")).values(checkpointed_seq=bindparam("to_seq"))
+
+
+def make_checkpoint(tx: Transaction, now: float) -> Checkpoint | None:
+    """Sign where the chains stand that grew since the last one; None when none did. Call it until then.
+
+    A head that is not the service's own work is never signed: `audit verify` names it.
+    """
+    tx.audit.write()
+    seal, connection = tx.audit.seal, tx.connection
+    grown = (
+        select(_h).where(_h.c.seq != _h.c.checkpointed_seq).order_by(_h.c.chain).limit(MOST_HEADS)
+    ).with_for_update(skip_locked=True)
+    ours = [row for row in connection.execute(grown).all() if same(seal.of_head(row.chain, row.seq, row.hash), row.mac)]
+    if not ours:
+        return None
+    last = connection.execute(select(_c).order_by(_c.c.number.desc()).limit(1)).one_or_none()
+    number, previous = (1, GENESIS) if last is None else (last.number + 1, last.signature)
+    heads = sorted((row.chain, row.seq, row.hash.hex()) for row in ours)
+    signature = seal.sign(checkpoint_digest(number, float(now), previous, heads))
+    values = {"number": number, "at": float(now), "heads": [list(head) for head in heads], "signature": signature}
+    connection.execute(insert(_c), values)
+    connection.execute(_SAW, [{"of_chain": row.chain, "to_seq": row.seq} for row in ours])
+    return Checkpoint(number, float(now), previous, heads, signature)
+
+
+def checkpoints(connection: Connection) -> Iterator[Checkpoint]:
+    """All of them in order; `previous` is what the one before has, whether it fits or not."""
+    previous = GENESIS
+    for row in connection.execute(select(_c).order_by(_c.c.number), execution_options={"yield_per": 10}):
+        yield _checkpoint(row, previous)
+        previous = row.signature
+
+
+def _checkpoint(row: Row[Any], previous: bytes) -> Checkpoint:
+    heads = [(str(chain), int(seq), str(row_hash)) for chain, seq, row_hash in row.heads]
+    return Checkpoint(row.number, row.at, previous, heads, row.signature)

@@ -1,0 +1,143 @@
+"""Verify the audit trail of a database: every row, every chain's end, every checkpoint, in one moment's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select, text
+
+from monero_escrow.core.errors import NotFoundError
+from monero_escrow.store import schema
+from monero_escrow.store.audit_check import (
+    ChainHead,
+    Problem,
+    TrailCheck,
+    TrailRow,
+    Trouble,
+    check_checkpoints,
+    promises_of,
+)
+from monero_escrow.store.audit_checkpoints import checkpoints
+from monero_escrow.store.audit_seal import Checkpoint, SealedRow
+from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.transaction import Transaction
+
+_TOGETHER: Final = 1_000
+_MOST_UNCHAINED: Final = 1_000
+_a, _h, _e = schema.audit, schema.audit_heads, schema.escrows
+_PATIENTLY: Final = [
+    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
+]
+
+Told = Callable[[str, float], None]
+
+
+@dataclass(slots=True)
+class Verified:
+    """What a verification found. An empty `troubles` means that the trail is whole."""
+
+    troubles: list[Trouble] = field(default_factory=list)
+    rows: int = 0
+    chains: int = 0
+    checkpoints: int = 0
+    chained_later: int = 0
+
+
+def verify(
+    tx: Transaction, tell: Told, *, escrow_id: str | None = None, kept: Sequence[Checkpoint] | None = None
+) -> Verified:
+    """Judge the trail, or one escrow's chain. `kept` are checkpoints that were kept elsewhere. Raises NotFoundError."""
+    be_patient(tx.connection)
+    public_key = tx.audit.seal.public_key
+    found = Verified()
+    believed: list[Checkpoint] = []
+    for one in check_checkpoints(checkpoints(tx.connection), public_key):
+        if isinstance(one, Trouble):
+            found.troubles.append(one)
+        else:
+            believed.append(one)
+    found.checkpoints = len(believed)
+    believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key)
+    promises, heads = promises_of(believed), _heads(tx.connection, escrow_id)
+    if escrow_id is not None:
+        promises = {chain: rows for chain, rows in promises.items() if chain == escrow_id}
+    check = TrailCheck(tx.audit.seal, heads, promises)
+    found.troubles += check.check(trail_rows(tx.connection, tell, escrow_id=escrow_id))
+    found.troubles += _unchained(tx.connection, escrow_id)
+    found.troubles += _without_a_trail(tx.connection, escrow_id)
+    found.rows, found.chains, found.chained_later = check.rows, check.chains, check.chained_later
+    if escrow_id is not None and not found.rows and not found.troubles:
+        raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
+    return found
+
+
+def be_patient(connection: Connection) -> None:
+    """To read the whole trail may take longer than any step of the service."""
+    if connection.dialect.name == "postgresql":
+        for setting in _PATIENTLY:
+            connection.execute(setting)
+
+
+def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = None) -> Iterator[TrailRow]:
+    """The chained rows, by chain and sequence number, some at a time."""
+    where = _a.c.chain.is_not(None) if escrow_id is None else _a.c.chain == escrow_id
+    whole, done = connection.scalar(select(func.count()).select_from(_a).where(where)) or 0, 0
+    query = select(_a).where(where).order_by(_a.c.chain, _a.c.seq)
+    for rows in connection.execute(query, execution_options={"yield_per": _TOGETHER}).partitions():
+        for row in rows:
+            yield _trail_row(row)
+        done += len(rows)
+        tell("verifying", done / max(1, whole))
+
+
+def _trail_row(row: Row[Any]) -> TrailRow:
+    values = fields_of(row)
+    values["seq"] = -1 if values["seq"] is None else values["seq"]
+    return TrailRow(row.id, SealedRow(**values), row.hash or b"", row.mac or b"")
+
+
+def _heads(connection: Connection, escrow_id: str | None) -> dict[str, ChainHead]:
+    query = select(_h) if escrow_id is None else select(_h).where(_h.c.chain == escrow_id)
+    return {row.chain: ChainHead(row.seq, row.hash, row.mac) for row in connection.execute(query)}
+
+
+def _hold_to_kept(
+    found: Verified, ours: dict[int, Checkpoint], kept: Iterable[Checkpoint], public_key: bytes
+) -> list[Checkpoint]:
+    """Those kept elsewhere that can be believed; the database must have each of them."""
+    believed = []
+    for one in kept:
+        if not one.signed_by(public_key):
+            why = f"checkpoint {one.number} of the file is not signed by this service, or was changed."
+            found.troubles.append(Trouble(Problem.FILE, None, None, why))
+            continue
+        believed.append(one)
+        here = ours.get(one.number)
+        if here is None or here.signature != one.signature:
+            what = "was removed" if here is None else "is another one"
+            why = f"checkpoint {one.number}, which was kept elsewhere, {what} in the database."
+            found.troubles.append(Trouble(Problem.CHECKPOINT, None, None, why))
+    return believed
+
+
+def _unchained(connection: Connection, escrow_id: str | None) -> Iterator[Trouble]:
+    """Rows of nodes of an earlier version, or of somebody without the key."""
+    query = select(_a.c.id, _a.c.escrow_id).where(_a.c.chain.is_(None)).order_by(_a.c.id).limit(_MOST_UNCHAINED)
+    if escrow_id is not None:
+        query = query.where(_a.c.escrow_id == escrow_id)
+    for row in connection.execute(query):
+        why = f"the row with id {row.id} is in no chain: an earlier version wrote it, or somebody inserted it."
+        yield Trouble(Problem.UNCHAINED, row.escrow_id, None, why)
+
+
+def _without_a_trail(connection: Connection, escrow_id: str | None) -> Iterator[Trouble]:
+    """Every escrow has at least the row of its beginning."""
+    query = select(_e.c.id).where(~select(_a.c.id).where(_a.c.escrow_id == _e.c.id).exists()).order_by(_e.c.id)
+    if escrow_id is not None:
+        query = query.where(_e.c.id == escrow_id)
+    known = set(connection.scalars(select(_h.c.chain))) if escrow_id is None else set()
+    for one in connection.scalars(query):
+        if one not in known:
+            yield Trouble(Problem.CUT_OFF, one, None, "it has no audit trail at all.")
