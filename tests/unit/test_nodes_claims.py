@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
+from monero_escrow.monero.waiting import until
 from monero_escrow.nodes.claims import HOME_SECONDS, FencedStore, Horizons, SoleClaims
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.store import CommitUnknownError, DatabaseBusyError, SqlStore
@@ -203,12 +205,11 @@ async def test_a_server_that_is_silent_about_the_scan_is_asked_again_later(
 # --- the conductor ---
 
 
-async def _until(said: object) -> None:
-    for _ in range(2_000):
-        if said():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came to be")
+async def _until(said: Callable[[], bool]) -> None:
+    async def it_is_so() -> bool:
+        return said()
+
+    await until(it_is_so, limit_seconds=10, poll_seconds=0.001)
 
 
 async def test_a_lapse_stops_all_work_and_gives_it_back(
@@ -238,9 +239,10 @@ async def test_an_escrow_taken_again_at_once_is_still_stopped_by_a_lapse(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first task may end after the second began: it must not be taken for that one."""
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(*_: object) -> None:
+        begun.set()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -254,8 +256,7 @@ async def test_an_escrow_taken_again_at_once_is_still_stopped_by_a_lapse(
         await conductor._start_due(tasks)
         conductor._ended(Claim("one", "", 0), first)
         assert len(conductor._running) == 1
-        for _ in range(50):
-            await asyncio.sleep(0.001)
+        await begun.wait()
         conductor.stop_all()
         await ended.wait()
 

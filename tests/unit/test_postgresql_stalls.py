@@ -38,6 +38,8 @@ async def test_a_heartbeat_does_not_wait_behind_writes_that_wait_for_one_another
     await asyncio.to_thread(all_stand.wait, 10)
     behind = asyncio.create_task(store.write(lambda _tx: "behind"))
     assert await store.heartbeats.write(lambda _tx: "in time") == "in time"
+    written = store.metrics.registry.get_sample_value("monero_escrow_database_seconds_count", {"kind": "write"})
+    assert written == 1, "the metrics are those of the one database"
     assert not behind.done()
     go_on.set()
     await asyncio.gather(*writes)

@@ -55,6 +55,7 @@ class PostgresqlStore(SqlStore):
         writer = OwnCommit(engine, sealer, writers=postgresql.WRITERS)
         super().__init__(engine, sealer, begin, writer, readers=postgresql.READERS)
         self.heartbeats = SqlStore(engine, sealer, begin, OwnCommit(engine, sealer, writers=1), readers=1)
+        self.heartbeats.metrics = self.metrics
         self.history = history
 
     def close(self) -> None:
