@@ -102,6 +102,15 @@ def test_quick_runs_are_never_published(tmp_path: Path) -> None:
     assert [one.bench for one in published(tmp_path)] == ["stock", "ten"]
 
 
+def test_a_long_form_is_published_beside_the_tables_and_replaces_nothing(tmp_path: Path) -> None:
+    write_report(report("ten", form=Form.LONG), tmp_path)
+    write_report(report("ten"), tmp_path)
+    assert [one.name for one in published(tmp_path)] == ["ten", "ten-long"]
+    made = with_figures(f"{BEGIN}{END}", published(tmp_path), "results")
+    assert "[ten-long](#ten-long)" in made
+    assert "results/ten-long.svg" in made
+
+
 def test_every_bench_can_be_loaded_and_has_a_name_of_its_own() -> None:
     assert len({bench.name for bench in BENCHES}) == len(BENCHES)
     assert all(callable(bench.measure) for bench in BENCHES)

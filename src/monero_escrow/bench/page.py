@@ -13,6 +13,7 @@ from monero_escrow.bench.report import Form, Report, read_report
 
 BEGIN: Final = "<!-- bench: made by `make docs` from bench/results. Run the benches again, do not change this. -->"
 END: Final = "<!-- /bench -->"
+_OF_FORM: Final = {Form.QUICK: "", Form.TABLE: "", Form.LONG: ", in its long form"}
 
 
 def with_figures(page: str, reports: Sequence[Report], pictures: str) -> str:
@@ -29,7 +30,7 @@ def with_figures(page: str, reports: Sequence[Report], pictures: str) -> str:
 
 def published(results: Path) -> list[Report]:
     """The reports that may be published, in the table's order: quick ones are not. Raises BadReportError."""
-    paths = [results / f"{bench.name}.json" for bench in BENCHES]
+    paths = [results / f"{name}.json" for bench in BENCHES for name in (bench.name, f"{bench.name}-long")]
     reports = [read_report(path) for path in paths if path.exists()]
     return [report for report in reports if report.form is not Form.QUICK]
 
@@ -45,16 +46,16 @@ def _figures(reports: Sequence[Report], pictures: str) -> str:
 def _summary(reports: Sequence[Report]) -> str:
     lines = ["| bench | what | measured | aim | |", "|---|---|---|---|---|"]
     for report in reports:
-        link = f"[{report.bench}](#{report.bench})"
+        link = f"[{report.name}](#{report.name})"
         lines += [f"| {link} | {_row(figure)} |" for figure in report.findings.figures if figure.aim is not None]
     return "\n".join(lines) + "\n"
 
 
 def _section(report: Report, pictures: str) -> str:
     lines = [
-        f"### {report.bench}",
+        f"### {report.name}",
         "",
-        f"{report.title[:1].upper()}{report.title[1:]}.",
+        f"{report.title[:1].upper()}{report.title[1:]}{_OF_FORM[report.form]}.",
         f"`{report.command}`, {report.at[:10]}, {_duration(report.seconds)}.",
         _machine(report.machine),
         "",
@@ -64,7 +65,7 @@ def _section(report: Report, pictures: str) -> str:
         "",
         *(f"- {note}" for note in report.findings.notes),
         *([""] if report.findings.notes else []),
-        f"![{report.title}]({pictures}/{report.bench}.svg)",
+        f"![{report.title}]({pictures}/{report.name}.svg)",
         "",
     ]
     return "\n".join(lines)

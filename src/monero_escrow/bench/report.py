@@ -1,4 +1,4 @@
-"""A run as it is kept: bench/results/NAME.json. What is written is read back here, by the page and by other benches."""
+"""A run as it is kept: bench/results/NAME.json, or NAME-long.json. The page and other benches read it back here."""
 
 from __future__ import annotations
 
@@ -44,11 +44,16 @@ class Report:
     machine: Machine
     findings: Findings
 
+    @property
+    def name(self) -> str:
+        """Of its files and its heading: a long form replaces no table form."""
+        return f"{self.bench}-long" if self.form is Form.LONG else self.bench
+
 
 def write_report(report: Report, folder: Path) -> Path:
     """Write NAME.json into the folder, whole or not at all; answers its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{report.bench}.json"
+    path = folder / f"{report.name}.json"
     draft = path.with_suffix(".json.new")
     draft.write_text(json.dumps(_content(report), indent=1, ensure_ascii=False) + "\n")
     return draft.replace(path)

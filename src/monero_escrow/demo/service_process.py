@@ -27,6 +27,8 @@ from monero_escrow.monero.processes import LOOPBACK, ChildProcess, ProgramFailed
 SHOP: Final = "demo-shop"
 _COMMAND_LIMIT_SECONDS: Final = 60.0
 _START_LIMIT_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 1.0
+"""What a look at one configured wallet process takes at most while all others are looked at as well."""
 _POLL_SECONDS: Final = 0.1
 _MOST_KILLED: Final = 5
 
@@ -98,16 +100,17 @@ async def start_service(
     service = ChildProcess(
         "the service", process, f"http://{environment.get('SERVER_HOST', LOOPBACK)}:{port}", log_file
     )
+    processes = environment.get("MONERO_RPC_URLS", "").count("://")
     try:
-        await _until_ready(service)
+        await _until_ready(service, _START_LIMIT_SECONDS + processes * _LOOK_SECONDS)
     except BaseException:
         await service.stop()
         raise
     return service
 
 
-async def _until_ready(service: ChildProcess) -> None:
-    deadline = time.monotonic() + _START_LIMIT_SECONDS
+async def _until_ready(service: ChildProcess, limit_seconds: float) -> None:
+    deadline = time.monotonic() + limit_seconds
     async with httpx2.AsyncClient(trust_env=False) as http:
         while service.running and time.monotonic() < deadline:
             with suppress(httpx2.HTTPError):

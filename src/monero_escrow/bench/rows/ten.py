@@ -16,6 +16,7 @@ from typing import Any
 from monero_escrow.bench.figures import Aim, Chart, Figure, Findings, On, Series, Unit, p50_and_p99
 from monero_escrow.bench.gauges import busy_seconds, cpu_seconds
 from monero_escrow.bench.latencies import Latencies, write_latencies
+from monero_escrow.bench.report import Form
 from monero_escrow.bench.run import BenchFailedError, Run
 from monero_escrow.bench.service_log import logged_calls
 from monero_escrow.bench.stage import Service, offline_fleet, offline_service, timed
@@ -41,7 +42,8 @@ async def measure(run: Run) -> Findings:
     seconds = [end for end in ends if isinstance(end, float)]
     if not seconds:
         raise BenchFailedError(f"None of {at_once} set-ups succeeded: {ends[0]}")
-    write_latencies(latencies, run.results)
+    if run.form is not Form.LONG:  # the others ask for those of 30 processes
+        write_latencies(latencies, run.results)
     all_cores = len(os.sched_getaffinity(0)) * wall
     figures = (
         Figure(f"{at_once} at once: set-ups that failed", float(at_once - len(seconds)), Unit.COUNT, On.REAL, Aim(0)),
