@@ -18,6 +18,7 @@ from monero_escrow.core.roles import role_of_slot
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.waiting import until
 from monero_escrow.store.records import Scope
+from monero_escrow.telemetry.metrics import Metrics
 from unit.fake_service import Town, settings_of
 
 
@@ -31,7 +32,7 @@ async def test_a_page_that_is_kept_up_to_date_does_not_keep_the_service_from_end
     key = store.write_now(lambda tx: tx.keys.create(Scope.OPERATOR, None, "ada", time.time()))[1]
     store.close()
 
-    def slots_of(_settings: Settings) -> list[Slot]:
+    def slots_of(_settings: Settings, metrics: Metrics | None = None) -> list[Slot]:
         return [Slot(index, role_of_slot(index), process) for index, process in enumerate(processes)]
 
     replaced = patch.multiple(service, slots_of=slots_of, DaemonClient=lambda _url, **_: town.chain.daemon)
@@ -40,6 +41,8 @@ async def test_a_page_that_is_kept_up_to_date_does_not_keep_the_service_from_end
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as browser:
 
             async def answers() -> bool:
+                if serving.done():
+                    serving.result()
                 try:
                     return (await browser.get("/livez")).status_code == 200
                 except httpx2.TransportError:

@@ -133,6 +133,11 @@ class EscrowApi:
         """The shop: buyer and vendor disagree."""
         return await self.act(escrow_id, "dispute", {"reason": reason})
 
+    async def send_evidence(self, escrow_id: str, party: str, text: str) -> None:
+        """The shop: what a party says, for the arbiter."""
+        headers = {"Idempotency-Key": f"demo-{escrow_id}-evidence-{party}"}
+        await self._send("POST", f"/api/escrows/{escrow_id}/evidence", {"party": party, "text": text}, headers)
+
     async def rule(self, escrow_id: str, *, buyer_share: int, vendor_share: int) -> Escrow:
         """The arbiter: both are paid, by shares of 10,000."""
         return await self.act(escrow_id, "ruling", {"buyer_share": buyer_share, "vendor_share": vendor_share})

@@ -41,6 +41,12 @@ async def _dispute(stage: Stage, escrow_id: str) -> None:
     await stage.shop.dispute(escrow_id, "The buyer says that half of it arrived broken.")
 
 
+async def _dispute_with_evidence(stage: Stage, escrow_id: str) -> None:
+    await _dispute(stage, escrow_id)
+    await stage.shop.send_evidence(escrow_id, "buyer", "Two of the four cups are broken. I can send photographs.")
+    await stage.shop.send_evidence(escrow_id, "vendor", "All four left us whole; the carrier signed for the box.")
+
+
 async def _dispute_and_rule(stage: Stage, escrow_id: str) -> None:
     await _dispute(stage, escrow_id)
     await stage.arbiter.rule(escrow_id, buyer_share=3_000, vendor_share=7_000)
@@ -72,7 +78,7 @@ THREE_ORDERS: Final = (
     Order(2, "refund", "refunded to buyer", "0.8", 0, _refund),
     Order(3, "ruling 70/30", "ruled 70/30", "2.000000000001", 7_000, _dispute_and_rule),
 )
-LEFT_IN_DISPUTE: Final = Order(4, "dispute", "left in dispute", "0.5", 0, _dispute, settles=False)
+LEFT_IN_DISPUTE: Final = Order(4, "dispute", "left in dispute", "0.5", 0, _dispute_with_evidence, settles=False)
 
 
 @dataclass(frozen=True, slots=True)
