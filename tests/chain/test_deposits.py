@@ -11,7 +11,7 @@ from monero_escrow.core.payout import NothingToPayOutError
 from monero_escrow.escrows import decide
 from monero_escrow.monero.waiting import until
 
-pytestmark = [pytest.mark.chain, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.chain, pytest.mark.newest_monero, pytest.mark.asyncio(loop_scope="session")]
 
 DUST = 1_000
 

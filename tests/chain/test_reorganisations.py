@@ -18,7 +18,7 @@ from monero_escrow.escrows import decide
 from monero_escrow.escrows.views import EscrowView
 from monero_escrow.monero.waiting import until
 
-pytestmark = [pytest.mark.chain, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.chain, pytest.mark.newest_monero, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def raw_transaction(shop: Shop, txid: str) -> str:
