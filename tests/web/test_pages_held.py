@@ -142,6 +142,7 @@ async def test_of_two_operators_who_act_at_once_one_wins_and_the_other_is_told(w
         assert "Payout 1 is decided now, not held. The last that was done: payout " in told
         assert "by operator:test:" in told
         assert "Nothing was done by you." in told
+        assert f'<a href="/admin/escrows/{escrow_id}">The escrow as it is now</a>' in told
         late = await other.get(replace)
         assert late.status_code == 409
     done = [row.action for row in await history(world, escrow_id) if row.actor.startswith("operator:")]
