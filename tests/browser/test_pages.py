@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import expect
+from sqlalchemy import update
 
 from browser.conftest import Site, Window
 from monero_escrow.core.life_cycle import State
@@ -12,7 +13,7 @@ from monero_escrow.escrows import decide
 from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.escrows.held import hold
 from monero_escrow.store.records import Scope
-from monero_escrow.store.schema import escrows
+from monero_escrow.store.schema import audit, escrows
 from unit.fake_service import CONFIRMATIONS, payout_is, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -155,6 +156,23 @@ async def the_ruling_is_in_the_trail(window: Window, escrow_id: str) -> None:
     await expect(page.get_by_text("The trail is whole.")).to_be_visible()
     await window.is_usable_by_everybody()
     await window.picture("audit")
+
+
+async def test_a_row_that_somebody_changed_is_named_and_leads_to_its_escrow(window: Window, site: Site) -> None:
+    page, store = window.page, site.conductor.ctx.store
+    escrow_id = await site.town.order(site.conductor)
+    changed = update(audit).where(audit.c.escrow_id == escrow_id, audit.c.seq == 1)
+    await store.write(lambda tx: tx.connection.execute(changed.values(actor="nobody")))
+    try:
+        await window.sign_in(wanted="/audit")
+        await page.get_by_role("button", name="Verify the whole trail").click()
+        await expect(page.get_by_text("The trail is not whole: 1 thing to look at.")).to_be_visible()
+        await window.is_usable_by_everybody()
+        await window.picture("audit-not-whole")
+        await page.get_by_role("link", name=f"escrow {escrow_id}, row 1: is not as the service wrote it.").click()
+        await expect(page.locator("tbody tr", has_text="Init escrow")).to_contain_text("nobody")
+    finally:
+        await store.write(lambda tx: tx.connection.execute(changed.values(actor="shop:test")))
 
 
 async def test_a_held_payout_is_resumed_by_hand(window: Window, site: Site) -> None:
