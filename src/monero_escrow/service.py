@@ -47,7 +47,7 @@ from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
-from monero_escrow.web.pages.install import live_of
+from monero_escrow.web.pages.install import close_pages, live_of
 
 log = structlog.get_logger(__name__)
 
@@ -236,7 +236,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
-        server = _Server(config, on_exit=live_of(app).close)
+        server = _Server(config, on_exit=partial(close_pages, app))
         try:
             with signals.passed_on(server, conductor.ctx.fleet):
                 async with _at_work(live_of(app).run()):

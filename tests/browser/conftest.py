@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,7 +29,7 @@ from monero_escrow.service import _Server
 from monero_escrow.store.records import Scope
 from monero_escrow.web.app import create_app
 from monero_escrow.web.pages import live
-from monero_escrow.web.pages.install import live_of
+from monero_escrow.web.pages.install import close_pages, live_of
 from unit.fake_service import Town, settings_of
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts" / "pages"
@@ -143,7 +144,7 @@ async def _served(conductor: Conductor) -> AsyncIterator[str]:
     app = create_app(conductor)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
-    server = _Server(config, on_exit=live_of(app).close)
+    server = _Server(config, on_exit=partial(close_pages, app))
     tasks = [asyncio.create_task(server.serve([listening])), asyncio.create_task(live_of(app).run())]
 
     async def started() -> bool:
@@ -153,7 +154,7 @@ async def _served(conductor: Conductor) -> AsyncIterator[str]:
         await until(started, limit_seconds=10)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        live_of(app).close()
+        close_pages(app)
         server.should_exit = True
         await tasks[0]
         tasks[1].cancel()

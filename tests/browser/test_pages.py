@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import expect
+from sqlalchemy import update
 
 from browser.conftest import Site, Window
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import TRIO, Role
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.evidence import add_evidence
+from monero_escrow.escrows.held import hold
 from monero_escrow.store.records import Scope
-from monero_escrow.store.schema import escrows
+from monero_escrow.store.schema import audit, escrows
 from unit.fake_service import CONFIRMATIONS, payout_is, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -136,6 +138,60 @@ async def test_a_dispute_is_ruled_by_hand(window: Window, site: Site) -> None:
     await payout_is(site.conductor, escrow_id, "broadcast")
     await site.town.chain.mine(CONFIRMATIONS)
     await expect(page.locator(".stages [aria-current]")).to_have_text("Settled")
+    await page.get_by_role("button", name="Sign out").click()
+    await the_ruling_is_in_the_trail(window, escrow_id)
+
+
+async def the_ruling_is_in_the_trail(window: Window, escrow_id: str) -> None:
+    """An operator goes from the escrow to its rows, finds who ruled, and has the trail verified."""
+    page = window.page
+    await window.sign_in(wanted=f"/escrows/{escrow_id}")
+    await page.get_by_role("link", name="Its rows in the audit trail").click()
+    ruled = page.locator("tbody tr", has_text="Ruling → paying out")
+    await expect(ruled).to_contain_text("arbiter:Judge:")
+    await expect(ruled).to_contain_text("127.0.0.1")
+    await page.get_by_role("button", name="Verify this escrow's rows").click()
+    await expect(page.get_by_text("This escrow's trail is whole.")).to_be_visible()
+    await page.get_by_role("button", name="Verify the whole trail").click()
+    await expect(page.get_by_text("The trail is whole.")).to_be_visible()
+    await window.is_usable_by_everybody()
+    await window.picture("audit")
+
+
+async def test_a_row_that_somebody_changed_is_named_and_leads_to_its_escrow(window: Window, site: Site) -> None:
+    page, store = window.page, site.conductor.ctx.store
+    escrow_id = await site.town.order(site.conductor)
+    changed = update(audit).where(audit.c.escrow_id == escrow_id, audit.c.seq == 1)
+    await store.write(lambda tx: tx.connection.execute(changed.values(actor="nobody")))
+    try:
+        await window.sign_in(wanted="/audit")
+        await page.get_by_role("button", name="Verify the whole trail").click()
+        await expect(page.get_by_text("The trail is not whole: 1 thing to look at.")).to_be_visible()
+        await window.is_usable_by_everybody()
+        await window.picture("audit-not-whole")
+        await page.get_by_role("link", name=f"escrow {escrow_id}, row 1: is not as the service wrote it.").click()
+        await expect(page.locator("tbody tr", has_text="Init escrow")).to_contain_text("nobody")
+    finally:
+        await store.write(lambda tx: tx.connection.execute(changed.values(actor="shop:test")))
+
+
+async def test_a_held_payout_is_resumed_by_hand(window: Window, site: Site) -> None:
+    ctx, page = site.conductor.ctx, window.page
+    escrow_id = await site.town.funded(site.conductor)
+    async with ctx.pool.lease(TRIO, "work of somebody else", wait_seconds=5):  # so that the payout waits
+        await ctx.store.write(await decide.release(ctx, escrow_id, "shop:test"))
+        (payout,) = await ctx.store.read(lambda tx: tx.payouts.of(escrow_id))
+        await ctx.store.write(lambda tx: hold(tx, payout.id, "The disk was full.", ctx.clock.now()))
+        await window.sign_in(wanted=f"/escrows/{escrow_id}")
+        await window.is_usable_by_everybody()
+        await window.picture("escrow-held")
+        await page.get_by_role("link", name="Resume").click()
+        await expect(page.get_by_text("What must be true:")).to_be_visible()
+        await window.is_usable_by_everybody()
+        await window.picture("confirm-held")
+        await page.get_by_role("button", name="Resume payout 1").click()
+        await expect(page.get_by_text("Payout resumed")).to_be_visible()
+    await payout_is(site.conductor, escrow_id, "broadcast")
 
 
 async def test_ten_thousand_escrows_are_searched_by_keyboard(window: Window, site: Site) -> None:

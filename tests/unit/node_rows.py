@@ -79,6 +79,9 @@ class Line:
             raise DatabaseBusyError("The line is cut.")
         return self._store.read_now(work)
 
+    async def read_long(self, work: Callable[[Transaction], T]) -> T:
+        return await self.read(work)
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         if self.is_cut:
             raise DatabaseBusyError("The line is cut.")

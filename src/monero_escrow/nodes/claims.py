@@ -268,6 +268,9 @@ class FencedStore:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self.store.read(work)
 
+    async def read_long(self, work: Callable[[Transaction], T]) -> T:
+        return await self.store.read_long(work)
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         def fenced(tx: Transaction) -> T:
             self.require(tx)

@@ -37,6 +37,10 @@ class Store(Protocol):
         """Run `work` in a transaction that changes nothing."""
         ...
 
+    async def read_long(self, work: Callable[[Transaction], T]) -> T:
+        """`read` for what may take minutes: one at a time, in a thread of its own, so that no other read waits."""
+        ...
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction that is durable when this returns, or never happened if it raises.
 
@@ -96,12 +100,19 @@ class SqlStore:
         self._begin = begin
         self._writer = writer
         self._readers = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="store-read")
+        self._long_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-read-long")
         self.metrics = Metrics()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
         with self._measured("read"):
-            return await _to_its_end(self._readers.submit(context.run, self.read_now, work))
+            return await self._read_in(self._readers, work)
+
+    async def read_long(self, work: Callable[[Transaction], T]) -> T:
+        return await self._read_in(self._long_reader, work)  # not measured: the others' times would drown in it
+
+    async def _read_in(self, threads: ThreadPoolExecutor, work: Callable[[Transaction], T]) -> T:
+        context = contextvars.copy_context()  # so that what is logged there carries the request's and escrow's id
+        return await _to_its_end(threads.submit(context.run, self.read_now, work))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         with self._measured("write"):
@@ -142,6 +153,7 @@ class SqlStore:
         """Let what is under way finish, then close every connection."""
         self._writer.close()
         self._readers.shutdown()
+        self._long_reader.shutdown()
         self._engine.dispose()
 
 

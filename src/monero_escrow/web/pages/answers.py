@@ -79,9 +79,11 @@ class PageRoute(APIRoute):
             except SignInNeeded as needed:
                 return _to_sign_in(request, needed)
             except RequestValidationError:
-                return _error_page(InvalidInputError("The address of the page, or the form, holds what does not fit."))
+                return _error_page(
+                    request, InvalidInputError("The address of the page, or the form, holds what does not fit.")
+                )
             except EscrowError as error:
-                return _error_page(error)
+                return _error_page(request, error)
 
         return handle_as_page
 
@@ -94,13 +96,14 @@ def _to_sign_in(request: Request, needed: SignInNeeded) -> Response:
     return answer
 
 
-def _error_page(error: EscrowError) -> HTMLResponse:
+def _error_page(request: Request, error: EscrowError) -> HTMLResponse:
     """What went wrong and what to do, as far as the API would tell it."""
     status = _STATUS_OF.get(type(error)) or status_of(type(error))
     shown = problem_of(error) if status >= 500 else None
     message, what_to_do = (shown.detail, shown.what_to_do) if shown else (error.message, error.what_to_do)
     headers = {"Retry-After": f"{WINDOW_SECONDS:g}"} if status == 429 else None
+    escrow_id = request.path_params.get("escrow_id") if status == HTTPStatus.CONFLICT else None
     return page(
         "error.html", None, status=status, headers=headers, title=HTTPStatus(status).phrase, message=message,
-        what_to_do=what_to_do,
+        what_to_do=what_to_do, escrow_id=escrow_id,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.pages.answers import PageRoute, page
 from monero_escrow.web.pages.escrow_list import PAGE_ROWS, Found, Search
+from monero_escrow.web.pages.held_choices import CHOICES
 from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, OperatorViewer
 from monero_escrow.web.pages.story import story_of
 
@@ -50,4 +51,4 @@ async def escrow(escrow_id: str, viewer: AnyViewer, conductor: TheConductor) -> 
 
     view = await conductor.ctx.store.read(read)
     bind_contextvars(escrow_id=view.escrow.id)
-    return page("escrow.html", viewer, story=story_of(view, conductor.ctx.clock.now()))
+    return page("escrow.html", viewer, story=story_of(view, conductor.ctx.clock.now()), held_choices=CHOICES)

@@ -6,8 +6,9 @@ from fastapi import FastAPI
 
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.tally import TallyReader
-from monero_escrow.web.pages import disputes, escrows, fleet, overview, sign_in, static
+from monero_escrow.web.pages import audit, disputes, escrows, fleet, held, overview, sign_in, static
 from monero_escrow.web.pages.attempts import Attempts
+from monero_escrow.web.pages.audit_run import TrailVerification
 from monero_escrow.web.pages.live import Live
 
 
@@ -15,8 +16,16 @@ def install_pages(app: FastAPI, conductor: Conductor, tallies: TallyReader) -> N
     """Add /admin and what is under it. Runs nothing: whoever serves the application runs `live_of(app)` beside it."""
     app.state.live = Live(conductor.ctx, tallies, overview.draw)
     app.state.sign_in_attempts = Attempts(conductor.ctx.clock)
-    for room in (static, sign_in, overview, escrows, disputes, fleet):
+    app.state.trail_verification = TrailVerification(conductor.ctx)
+    for room in (static, sign_in, overview, escrows, held, disputes, fleet, audit):
         app.include_router(room.router)
+
+
+def close_pages(app: FastAPI) -> None:
+    """The service ends: let go of everybody who watches, and of what was begun for them."""
+    live_of(app).close()
+    verification: TrailVerification = app.state.trail_verification
+    verification.close()
 
 
 def live_of(app: FastAPI) -> Live:

@@ -34,6 +34,7 @@ _OPERATORS_PAGES: Final = (
     ("/admin/escrows", "Escrows"),
     ("/admin/disputes", "Disputes"),
     ("/admin/slots", "Fleet"),
+    ("/admin/audit", "Audit"),
 )
 _ARBITERS_PAGES: Final = (("/admin/disputes", "Disputes"),)
 

@@ -16,12 +16,13 @@ from monero_escrow.escrows.views import EscrowView, planned_payments
 from monero_escrow.store.records import AuditRecord, PayoutState, Scope
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.access import actions_now
+from monero_escrow.web.pages.held_choices import CHOICES
 from monero_escrow.web.pages.words import lasting, sentence
 
 _ORDINARY: Final = (
     State.SETTING_UP, State.AWAITING_DEPOSIT, State.FUNDED, State.PAYING_OUT, State.SETTLED,
 )  # fmt: skip
-_HELD_ACTIONS: Final = ("resume", "replace", "call-off", "write-off")
+_HELD_ACTIONS: Final = tuple(choice.name for choice in CHOICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,10 @@ def _happened(entry: AuditRecord) -> Moment:
     moved = entry.to_state is not None and entry.from_state != entry.to_state
     what = sentence(entry.action) + (f" → {sentence(str(entry.to_state)).lower()}" if moved else "")
     grade = "bad" if entry.action in ("payout_held", "deposit_vanished") else "moved" if moved else "note"
-    return Moment(entry.at, what, entry.actor, grade, detail=_told(entry.detail))
+    return Moment(entry.at, what, entry.actor, grade, detail=told(entry.detail))
 
 
-def _told(detail: Mapping[str, Any]) -> str:
+def told(detail: Mapping[str, Any]) -> str:
     """What an audit row says besides, amounts in XMR."""
     return "; ".join(f"{_name(name)} {_value(name, value)}" for name, value in detail.items())
 

@@ -1,0 +1,156 @@
+"""The audit trail as a page: what is looked for, what was found, and how it goes on. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.store.audit_browse import MOST_ESCROWS, ROWS_A_LOOK, Entry, Looked, Wanted
+from monero_escrow.store.audit_seal import name_of
+from monero_escrow.store.trail_tables import OK
+from monero_escrow.web.escrows import InvalidCursorError
+from monero_escrow.web.pages.escrow_list import LONGEST_SEARCH, SearchTooLongError
+from monero_escrow.web.pages.story import told
+from monero_escrow.web.pages.words import sentence
+
+PATH: Final = "/admin/audit"
+PAGE_ROWS: Final = 50
+_CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}")
+
+
+class NoMomentError(InvalidInputError):
+    """A time that is to bound the rows is none."""
+
+    code = "no_moment"
+    what_to_do = "Write 2026-01-31, or 2026-01-31T12:00; it is taken for UTC."
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSearch:
+    """What the page is to show: the conditions, and the id of the row before which it begins (None: at the newest)."""
+
+    wanted: Wanted
+    before: int | None = None
+
+    @classmethod
+    def of(cls, escrow: str, actor: str, action: str, since: str, until: str, cursor: str) -> AuditSearch:
+        """From what the address of the page says. Raises InvalidInputError."""
+        escrow, actor, action = escrow.strip(), actor.strip(), action.strip()
+        if max(map(len, (escrow, actor, action))) > LONGEST_SEARCH:
+            raise SearchTooLongError(
+                f"A search takes at most {LONGEST_SEARCH} characters.",
+                what_to_do="Search for the beginning of an id, an actor or an action.",
+            )
+        if cursor and not (cursor.isascii() and _CURSOR.fullmatch(cursor)):
+            raise InvalidCursorError("The cursor is none that this service gave.")
+        wanted = Wanted(escrow, actor, action, _parse_moment(since), _parse_moment(until))
+        return cls(wanted, int(cursor) if cursor else None)
+
+    @property
+    def can_find(self) -> bool:
+        """Whether anything stored could be like that: a NUL is in no text of a database."""
+        return "\0" not in self.wanted.escrow + self.wanted.actor + self.wanted.action
+
+    @property
+    def since(self) -> str:
+        """As the field of a form holds it."""
+        return _field(self.wanted.since)
+
+    @property
+    def until(self) -> str:
+        """The same of the other bound."""
+        return _field(self.wanted.until)
+
+    def address(self, before: int | None = None) -> str:
+        """The page with the same conditions, from here on."""
+        wanted = self.wanted
+        given = {
+            "escrow": wanted.escrow, "actor": wanted.actor, "action": wanted.action,
+            "since": self.since, "until": self.until, "cursor": "" if before is None else str(before),
+        }  # fmt: skip
+        conditions = urlencode({name: value for name, value in given.items() if value})
+        return f"{PATH}?{conditions}" if conditions else PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the trail as it is read."""
+
+    entry: Entry
+
+    @property
+    def what(self) -> str:
+        """What was done, and where it led if it led anywhere."""
+        row = self.entry.row
+        moved = row.to_state is not None and row.to_state != row.from_state
+        return sentence(row.action) + (f" → {sentence(str(row.to_state)).lower()}" if moved else "")
+
+    @property
+    def more(self) -> str:
+        """What the row says besides."""
+        return told(self.entry.row.detail)
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as the verification names it: "row 12", with its chain if that is no escrow's."""
+        chain, seq = self.entry.chain, self.entry.seq
+        if chain is None or seq is None:
+            return "in no chain"
+        return f"row {seq}" if chain == self.entry.row.escrow_id else f"{name_of(chain)}, row {seq}"
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether its result is another than that all went well."""
+        return self.entry.row.result not in (None, OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One page of the trail, newest first."""
+
+    search: AuditSearch
+    looked: Looked
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The rows."""
+        return tuple(map(Line, self.looked.entries))
+
+    @property
+    def further(self) -> str | None:
+        """The next page."""
+        return None if self.looked.next_before is None else self.search.address(self.looked.next_before)
+
+    @property
+    def nothing(self) -> str:
+        """What a page without rows says."""
+        if self.looked.too_many:
+            return f"More than {MOST_ESCROWS} escrows begin like that. Write more of the id."
+        if self.looked.next_before is not None:
+            return f"None of {ROWS_A_LOOK:,} rows is like that. There are older ones."
+        if self.search.before is not None:
+            return "There are no older ones."
+        if self.search.wanted.any:
+            return "No row is like that. Who, what and the escrow are found by what they begin with."
+        return "Nothing was done yet."
+
+
+def _parse_moment(text: str) -> float | None:
+    """A date or a time, UTC unless it says otherwise. Raises NoMomentError."""
+    if not text.strip():
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise NoMomentError("A time that is to bound the rows is none.") from None
+
+
+def _field(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(int(seconds), UTC).replace(tzinfo=None).isoformat()
