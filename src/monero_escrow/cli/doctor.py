@@ -21,9 +21,12 @@ from monero_escrow.cli.doctor_database import database_findings
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.cli.options import Json
 from monero_escrow.config import Settings, load_settings
+from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.money import format_xmr
 from monero_escrow.core.roles import ROLES
 from monero_escrow.escrows.keep_elsewhere import require_second_place
+from monero_escrow.escrows.mainnet import require_ready_for_mainnet, value_limits
 from monero_escrow.fleet.fleet import require_slots, suitable_programs
 from monero_escrow.fleet.inspection import examine
 from monero_escrow.fleet.local import LEAST_FREE_BYTES, FleetFolderError
@@ -71,6 +74,7 @@ async def _all_findings() -> list[Finding]:
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
     findings.extend(_own_fleet(settings))
     findings.extend(await database_findings(settings))
+    findings.extend(_mainnet(settings))
     findings.extend(_second_place(settings))
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
@@ -114,6 +118,22 @@ def _not_writable(folder: Path) -> str | None:
         return f"{there} cannot be written"
     free = shutil.disk_usage(there).free
     return f"the disk of {there} is full: {free >> 20} MiB are left" if free < LEAST_FREE_BYTES else None
+
+
+def _mainnet(settings: Settings) -> list[Finding]:
+    if settings.monero_network is not Network.MAINNET:
+        return []
+    try:
+        require_ready_for_mainnet(settings)
+    except EscrowError as error:
+        return [Finding.of("mainnet", error)]
+    limits = value_limits(settings)
+    one, all_ = map(_limit, (limits.per_escrow_piconero, limits.at_once_piconero))
+    return [Finding(Level.OK, "mainnet", f"acknowledged; {one} an escrow, {all_} at once")]
+
+
+def _limit(piconero: int | None) -> str:
+    return "unlimited value" if piconero is None else f"at most {format_xmr(piconero)} XMR"
 
 
 def _second_place(settings: Settings) -> list[Finding]:
