@@ -14,12 +14,15 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from monero_escrow.cli.doctor_database import database_findings
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.cli.options import Json
+from monero_escrow.cli.production import production_findings
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
@@ -40,9 +43,15 @@ from monero_escrow.store.second_place import trouble_with
 _MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
 
 
-def doctor(*, json_output: Json = False) -> int:
-    """Check settings, database, wallet-rpc processes, daemon, port and clock, and say what to do about each finding."""
-    findings = asyncio.run(_all_findings())
+def doctor(*, production: Annotated[bool, Parameter(negative="")] = False, json_output: Json = False) -> int:
+    """Check settings, database, wallet-rpc processes, daemon, port and clock, and say what to do about each finding.
+
+    Parameters
+    ----------
+    production
+        Also go through the hardening checklist of docs/security.md, line by line.
+    """
+    findings = asyncio.run(_all_findings(production))
     if json_output:
         print(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -66,7 +75,7 @@ def _print(findings: list[Finding]) -> None:
     console.print("All is well." if not errors else wrong, highlight=False)
 
 
-async def _all_findings() -> list[Finding]:
+async def _all_findings(production: bool) -> list[Finding]:
     try:
         settings = load_settings()
     except EscrowError as error:
@@ -80,6 +89,8 @@ async def _all_findings() -> list[Finding]:
     findings.extend(await _daemon(settings))
     findings.append(_port(settings))
     findings.extend(_wallet_dir(settings))
+    if production:
+        findings.extend(production_findings(settings))
     return findings
 
 
