@@ -19,10 +19,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.money import InvalidAmountError, parse_xmr
 
 KEY_BYTES = 32
 SLOTS_PER_TRIO = 3
 LEAST_TOKEN_CHARACTERS = 16
+UNLIMITED = "unlimited"
+ACKNOWLEDGEMENT = "I know that Monero multisig is experimental and that coins in it can be lost"
 
 
 class SettingsError(EscrowError):
@@ -72,6 +75,18 @@ class Settings(BaseSettings):
     monero_network: Network = Field(
         default=Network.STAGENET,
         description="mainnet, stagenet, testnet, or regtest (a private chain; it carries mainnet's prefixes).",
+    )
+    mainnet_acknowledgement: str = Field(
+        default="", description=f'Mainnet does not start unless this is "{ACKNOWLEDGEMENT}" (docs/security.md).'
+    )
+    most_xmr_per_escrow: str | None = Field(
+        default=None,
+        description=f"An order for more is refused; in XMR, or `{UNLIMITED}`, as it is unless set, but 5 on mainnet.",
+    )
+    most_xmr_at_once: str | None = Field(
+        default=None,
+        description="An order is refused while the open escrows and it are for more than this together; in XMR, or "
+        f"`{UNLIMITED}`. Unless set: 50 on mainnet, else {UNLIMITED}.",
     )
     monero_daemon_url: str | None = Field(
         default=None,
@@ -218,6 +233,16 @@ class Settings(BaseSettings):
         if 0 < len(urls) < SLOTS_PER_TRIO:
             raise ValueError(f"an escrow needs three processes (buyer, vendor, arbiter), and {len(urls)} are listed")
         return urls
+
+    @field_validator("most_xmr_per_escrow", "most_xmr_at_once")
+    @classmethod
+    def _check_limit(cls, limit: str | None) -> str | None:
+        if limit is not None and limit != UNLIMITED:
+            try:
+                parse_xmr(limit)
+            except InvalidAmountError as error:
+                raise ValueError(f"is neither an amount such as 2.5 nor `{UNLIMITED}`: {error.message}") from None
+        return limit
 
     @field_validator("monero_daemon_url")
     @classmethod

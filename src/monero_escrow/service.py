@@ -28,7 +28,7 @@ from monero_escrow.escrows.account import keep_account, noted_end
 from monero_escrow.escrows.ask_chain import ask_chain_if_restored
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
-from monero_escrow.escrows.keep_elsewhere import require_second_place
+from monero_escrow.escrows.mainnet import require_ready_for_mainnet
 from monero_escrow.escrows.stock import WORK as STOCK_WORK
 from monero_escrow.escrows.stock import StockKeeper
 from monero_escrow.escrows.tidy import keep_tidy
@@ -221,7 +221,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             f"QUARANTINE_SECONDS is {settings.quarantine_seconds:g}: a call that was given up on may run longer.",
             what_to_do=f"Leave it out, or set it to more than {LONGEST_LIMIT_SECONDS:g}, the longest limit of a call.",
         )
-    require_second_place(settings.monero_network, configured=settings.backup_url is not None)
+    require_ready_for_mainnet(settings)
     if (trouble := trouble_with(settings)) is not None:
         log.warning("second_place", reason=trouble, setting="BACKUP_URL")
     async with running_service(settings) as conductor:

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import EscrowRecord, PayoutState
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -63,3 +64,11 @@ def test_payouts_that_wait_for_a_person_and_escrows_that_fail_are_counted(store:
     held, failing = store.read_now(lambda tx: (tx.payouts.held(5), tx.escrows.failing()))
     assert [payout.trouble for payout in held] == ["Look."]
     assert failing == 1
+
+
+def test_what_open_escrows_were_ordered_for_is_summed_and_closed_ones_are_not(store: SqlStore) -> None:
+    amount = store.read_now(lambda tx: tx.escrows.get("third")).terms.amount_piconero
+    assert store.read_now(lambda tx: tx.escrows.open_piconero()) == 3 * amount
+    cancelled = State.CANCELLED
+    store.write_now(lambda tx: tx.escrows.change("third", expected=State.SETTING_UP, now=5, state=cancelled))
+    assert store.read_now(lambda tx: tx.escrows.open_piconero()) == 2 * amount

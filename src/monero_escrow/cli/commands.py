@@ -15,7 +15,7 @@ from monero_escrow.cli.keys import keys_app
 from monero_escrow.cli.migrate_store import migrate_store
 from monero_escrow.cli.nodes import nodes_app
 from monero_escrow.cli.rescan import rescan
-from monero_escrow.cli.run import demo, serve
+from monero_escrow.cli.run import demo, rehearse, serve
 
 app = App(
     name="monero-escrow",
@@ -24,6 +24,7 @@ app = App(
 )
 app.command(serve)
 app.command(demo)
+app.command(rehearse)
 app.command(bench)
 app.command(doctor)
 app.command(check_address)

@@ -14,16 +14,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from monero_escrow.cli.doctor_database import database_findings
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.cli.options import Json
+from monero_escrow.cli.production import production_findings
 from monero_escrow.config import Settings, load_settings
+from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.money import format_xmr
 from monero_escrow.core.roles import ROLES
 from monero_escrow.escrows.keep_elsewhere import require_second_place
+from monero_escrow.escrows.mainnet import require_ready_for_mainnet, value_limits
 from monero_escrow.fleet.fleet import require_slots, suitable_programs
 from monero_escrow.fleet.inspection import examine
 from monero_escrow.fleet.local import LEAST_FREE_BYTES, FleetFolderError
@@ -37,9 +43,15 @@ from monero_escrow.store.second_place import trouble_with
 _MOST_CLOCK_DIFFERENCE_SECONDS = 2 * 3600  # what Monero's own rules let a block's time differ
 
 
-def doctor(*, json_output: Json = False) -> int:
-    """Check settings, database, wallet-rpc processes, daemon, port and clock, and say what to do about each finding."""
-    findings = asyncio.run(_all_findings())
+def doctor(*, production: Annotated[bool, Parameter(negative="")] = False, json_output: Json = False) -> int:
+    """Check settings, database, wallet-rpc processes, daemon, port and clock, and say what to do about each finding.
+
+    Parameters
+    ----------
+    production
+        Also go through the hardening checklist of docs/security.md, line by line.
+    """
+    findings = asyncio.run(_all_findings(production))
     if json_output:
         print(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -63,7 +75,7 @@ def _print(findings: list[Finding]) -> None:
     console.print("All is well." if not errors else wrong, highlight=False)
 
 
-async def _all_findings() -> list[Finding]:
+async def _all_findings(production: bool) -> list[Finding]:
     try:
         settings = load_settings()
     except EscrowError as error:
@@ -71,11 +83,14 @@ async def _all_findings() -> list[Finding]:
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]
     findings.extend(_own_fleet(settings))
     findings.extend(await database_findings(settings))
+    findings.extend(_mainnet(settings))
     findings.extend(_second_place(settings))
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
     findings.append(_port(settings))
     findings.extend(_wallet_dir(settings))
+    if production:
+        findings.extend(production_findings(settings))
     return findings
 
 
@@ -114,6 +129,22 @@ def _not_writable(folder: Path) -> str | None:
         return f"{there} cannot be written"
     free = shutil.disk_usage(there).free
     return f"the disk of {there} is full: {free >> 20} MiB are left" if free < LEAST_FREE_BYTES else None
+
+
+def _mainnet(settings: Settings) -> list[Finding]:
+    if settings.monero_network is not Network.MAINNET:
+        return []
+    try:
+        require_ready_for_mainnet(settings)
+    except EscrowError as error:
+        return [Finding.of("mainnet", error)]
+    limits = value_limits(settings)
+    one, all_ = map(_limit, (limits.per_escrow_piconero, limits.at_once_piconero))
+    return [Finding(Level.OK, "mainnet", f"acknowledged; {one} an escrow, {all_} at once")]
+
+
+def _limit(piconero: int | None) -> str:
+    return "unlimited value" if piconero is None else f"at most {format_xmr(piconero)} XMR"
 
 
 def _second_place(settings: Settings) -> list[Finding]:

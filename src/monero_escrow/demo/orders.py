@@ -73,10 +73,11 @@ class Order:
         return f"demo-{self.number}"
 
 
+RULED: Final = Order(3, "ruling 70/30", "ruled 70/30", "2.000000000001", 7_000, _dispute_and_rule)
 THREE_ORDERS: Final = (
     Order(1, "release", "released to vendor", "1.25", 10_000, _release),
     Order(2, "refund", "refunded to buyer", "0.8", 0, _refund),
-    Order(3, "ruling 70/30", "ruled 70/30", "2.000000000001", 7_000, _dispute_and_rule),
+    RULED,
 )
 LEFT_IN_DISPUTE: Final = Order(4, "dispute", "left in dispute", "0.5", 0, _dispute_with_evidence, settles=False)
 

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,9 +24,9 @@ from monero_escrow.demo.api import Escrow, EscrowApi
 from monero_escrow.demo.board import Board, board_for
 from monero_escrow.demo.failures import first_failure, step
 from monero_escrow.demo.nodes import kill_one_at_work
-from monero_escrow.demo.orders import CONFIRMATIONS, LEFT_IN_DISPUTE, THREE_ORDERS, OrderLife, Outcome
+from monero_escrow.demo.orders import CONFIRMATIONS, LEFT_IN_DISPUTE, RULED, THREE_ORDERS, Order, OrderLife, Outcome
 from monero_escrow.demo.stage import Stage, set_stage
-from monero_escrow.demo.summary import show_failure, show_kept, show_summary
+from monero_escrow.demo.summary import show_failure, show_kept, show_rehearsed, show_summary
 from monero_escrow.monero.processes import ChildProcess
 from monero_escrow.monero.programs import MoneroPrograms, find_programs
 from monero_escrow.monero.supervision import Supervisor
@@ -43,6 +43,14 @@ def run_demo(keep: bool = False, nodes: int = 1) -> int:
     With several `nodes` on one PostgreSQL, one of them is killed in the middle of its work, and stays away.
     """
     return asyncio.run(_Demo(_Output(), keep, nodes).run())
+
+
+def rehearse(find: Callable[[], MoneroPrograms]) -> int:
+    """One order through the whole of its life with the programs that `find` answers; the exit code: 0 for PASS, 1.
+
+    On a private chain and in a folder of its own: what the service of this machine has is neither read nor written.
+    """
+    return asyncio.run(_Rehearsal(_Output(), keep=False, nodes=1, find=find, orders=(RULED,)).run())
 
 
 class _Output(Console):
@@ -67,6 +75,8 @@ class _Demo:
     console: _Output
     keep: bool
     nodes: int
+    find: Callable[[], MoneroPrograms] = find_programs
+    orders: tuple[Order, ...] = THREE_ORDERS
     folder: Path | None = None
     interrupted_by: signal.Signals | None = None
     kept: bool = False
@@ -122,7 +132,7 @@ class _Demo:
     async def _story(self) -> None:
         with board_for(self.console) as board:
             with step("looking for Monero's programs"):
-                programs = await asyncio.to_thread(find_programs)
+                programs = await asyncio.to_thread(self.find)
             with step("making a temporary folder"):
                 self.folder = Path(tempfile.mkdtemp(prefix="monero-escrow-demo-"))
             supervisor = Supervisor(lambda child: board.say(f"{child.name} died and was started again"))
@@ -135,7 +145,8 @@ class _Demo:
         async with asyncio.TaskGroup() as beside:
             if self.nodes > 1:
                 beside.create_task(kill_one_at_work(stage.services, stage.keys.operator, supervisor, board))
-            lives = await _take_orders(stage, board, keep=self.keep)
+            orders = (*self.orders, *((LEFT_IN_DISPUTE,) if self.keep else ()))
+            lives = await _take_orders(stage, board, orders)
         board.close()
         await self._show(stage, programs, lives, board.elapsed)
 
@@ -143,7 +154,7 @@ class _Demo:
         self, stage: Stage, programs: MoneroPrograms, lives: list[tuple[Escrow, Outcome | None]], total_seconds: float
     ) -> None:
         outcomes = [outcome for _, outcome in lives if outcome is not None]
-        self.exact = show_summary(self.console, outcomes, total_seconds, str(programs.version), nodes=self.nodes)
+        self.exact = self._show_outcomes(programs, outcomes, total_seconds)
         if self.keep and self.folder is not None:
             left = next(escrow for escrow, outcome in lives if outcome is None)
             wallet_url = stage.buyer.owner.process.url
@@ -158,14 +169,29 @@ class _Demo:
             self.kept = True
             await _keep_the_chain_alive(stage)
 
+    def _show_outcomes(self, programs: MoneroPrograms, outcomes: Sequence[Outcome], total_seconds: float) -> bool:
+        return show_summary(self.console, outcomes, total_seconds, str(programs.version), nodes=self.nodes)
+
     def _line(self, text: str) -> None:
         with suppress(OSError):  # the terminal may be gone, which is no reason to leave anything running
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-async def _take_orders(stage: Stage, board: Board, *, keep: bool) -> list[tuple[Escrow, Outcome | None]]:
+class _Rehearsal(_Demo):
+    """The demo with one order, for somebody who wants to know whether to go on: it ends with PASS or FAIL."""
+
+    def _show_outcomes(self, programs: MoneroPrograms, outcomes: Sequence[Outcome], total_seconds: float) -> bool:
+        return show_rehearsed(self.console, outcomes, total_seconds, programs)
+
+    def _verdict(self, story: asyncio.Task[None]) -> int:
+        code = _Demo._verdict(self, story)
+        if code and self.interrupted_by is None and not self.exact:
+            self._line("FAIL: do not take orders with these programs on this machine.")
+        return code
+
+
+async def _take_orders(stage: Stage, board: Board, orders: Sequence[Order]) -> list[tuple[Escrow, Outcome | None]]:
     """All orders at once; six slots carry two set-ups at a time, so the third follows at a distance."""
-    orders = (*THREE_ORDERS, *((LEFT_IN_DISPUTE,) if keep else ()))
     async with asyncio.TaskGroup() as at_once:
         lives = [
             at_once.create_task(OrderLife(order, stage, board.order(order.number, order.title)).live())

@@ -14,6 +14,7 @@ from monero_escrow.demo.board import seconds, shortened
 from monero_escrow.demo.failures import DemoFailedError
 from monero_escrow.demo.orders import Outcome, took
 from monero_escrow.demo.service_process import ApiKeys
+from monero_escrow.monero.programs import MoneroPrograms
 
 _COLUMN_GAP: Final = (0, 2, 0, 0)
 
@@ -91,6 +92,21 @@ def _receipts(outcomes: Sequence[Outcome]) -> Table:
         if not outcome.as_agreed:
             table.add_row("", "the plan is not what was decided", "", "", _mark(False))
     return table
+
+
+def show_rehearsed(
+    console: Console, outcomes: Sequence[Outcome], total_seconds: float, programs: MoneroPrograms
+) -> bool:
+    """Print what was paid and the verdict; True for a pass."""
+    console.print()
+    console.print(_receipts(outcomes))
+    console.print()
+    exact = all(outcome.exact for outcome in outcomes)
+    what = "an order was set up, paid, disputed, ruled, and paid out to the piconero" if exact else "the amounts differ"
+    where = f"Monero {programs.version} in {programs.folder}, {seconds(total_seconds)}"
+    verdict = f"{'PASS' if exact else 'FAIL'}: {what}. {where}."
+    console.print(verdict, highlight=False, markup=False, soft_wrap=True)
+    return exact
 
 
 def show_kept(console: Console, *, api_url: str, keys: ApiKeys, escrow_id: str, wallet_url: str, folder: Path) -> None:

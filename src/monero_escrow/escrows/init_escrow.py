@@ -23,6 +23,7 @@ from monero_escrow.core.payout import Terms
 from monero_escrow.escrows.claim import claim, give_address, show_address
 from monero_escrow.escrows.context import Context, new_id
 from monero_escrow.escrows.keep_elsewhere import needs_second_place
+from monero_escrow.escrows.mainnet import value_limits
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.transaction import Transaction
 
@@ -72,7 +73,8 @@ class Begun:
 async def init_escrow(ctx: Context, shop_id: str, order: Order, actor: str) -> tuple[EscrowRecord, bool]:
     """The order's escrow, and whether it was made by this call.
 
-    Raises OrderIdError, InvalidAmountError, InvalidAddressError, InvalidInputError, OrderConflictError.
+    Raises OrderIdError, InvalidAmountError, InvalidAddressError, InvalidInputError, OrderConflictError,
+    TooMuchForOneEscrowError, TooMuchAtOnceError.
     """
     check_order(ctx, order)
     begun = await ctx.store.write(lambda tx: _record(ctx, tx, shop_id, order, actor))
@@ -168,6 +170,7 @@ def _record(ctx: Context, tx: Transaction, shop_id: str, order: Order, actor: st
     recipients = (terms.buyer_refund_address, terms.vendor_payout_address, terms.commission_address)
     if tx.escrows.is_deposit_address(*filter(None, recipients)):
         raise InvalidInputError("One of the addresses is a deposit address of this service.")
+    value_limits(ctx.settings).check(terms.amount_piconero, tx.escrows.open_piconero)
     now = ctx.clock.now()
     escrow = EscrowRecord(
         id=new_id(),

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from monero_escrow.core.errors import InvariantError, NotFoundError
-from monero_escrow.core.life_cycle import State
+from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.payout import FeeBearer, Terms
 from monero_escrow.core.payout_states import UNDER_WAY, PayoutState
 from monero_escrow.store import schema
@@ -208,6 +208,13 @@ class EscrowTable:
     def failing(self) -> int:
         """How many escrows had a step that did not work, and is tried again."""
         return self._connection.scalar(select(func.count()).where(_t.c.failures > literal_column("0"))) or 0
+
+    def open_piconero(self) -> int:
+        """What the escrows that are not closed were ordered for, together."""
+        closed = [state.value for state in CLOSED_STATES]
+        return int(
+            self._connection.scalar(select(func.sum(_t.c.amount_piconero)).where(_t.c.state.not_in(closed))) or 0
+        )
 
     def is_deposit_address(self, *addresses: str) -> bool:
         """Whether one of these addresses is the service's own."""
