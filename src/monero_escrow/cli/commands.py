@@ -16,6 +16,7 @@ from monero_escrow.cli.migrate_store import migrate_store
 from monero_escrow.cli.nodes import nodes_app
 from monero_escrow.cli.rescan import rescan
 from monero_escrow.cli.run import demo, serve
+from monero_escrow.cli.top import top
 
 app = App(
     name="monero-escrow",
@@ -26,6 +27,7 @@ app.command(serve)
 app.command(demo)
 app.command(bench)
 app.command(doctor)
+app.command(top)
 app.command(check_address)
 app.command(keys_app)
 app.command(escrow_app)
