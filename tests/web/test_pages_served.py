@@ -31,7 +31,7 @@ async def test_a_page_that_is_kept_up_to_date_does_not_keep_the_service_from_end
     key = store.write_now(lambda tx: tx.keys.create(Scope.OPERATOR, None, "ada", time.time()))[1]
     store.close()
 
-    def slots_of(_settings: Settings) -> list[Slot]:
+    def slots_of(_settings: Settings, **_: object) -> list[Slot]:
         return [Slot(index, role_of_slot(index), process) for index, process in enumerate(processes)]
 
     replaced = patch.multiple(service, slots_of=slots_of, DaemonClient=lambda _url, **_: town.chain.daemon)
