@@ -49,6 +49,13 @@ class Service:
         return self.folder / "service.log"
 
     @property
+    def key_file(self) -> Path:
+        """A file with the operator's key, as an operator may have one."""
+        file = self.folder / "operator.key"
+        file.write_text(self.planted["operator key"])
+        return file
+
+    @property
     def environment(self) -> dict[str, str]:
         return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(self.settings)
 

@@ -33,7 +33,7 @@ def a_day(tx: Transaction) -> None:
 
 
 def last_row(tx: Transaction) -> int:
-    return int(tx.connection.scalar(select(_a.c.id).order_by(_a.c.id.desc()).limit(1)))
+    return int(tx.connection.execute(select(_a.c.id).order_by(_a.c.id.desc()).limit(1)).scalar_one())
 
 
 def changed(tx: Transaction) -> None:

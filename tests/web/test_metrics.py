@@ -85,8 +85,7 @@ async def test_the_token_opens_nothing_else(watched: World) -> None:
 
 async def test_the_token_may_lie_in_a_file(world: World, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    named = {"data_dir": world.settings.data_dir, "metrics_token_file": tmp_path / "token"}
-    settings = Settings(_env_file=None, monero_network=NETWORK, **named)
+    settings = Settings(_env_file=None, monero_network=NETWORK, metrics_token_file=tmp_path / "token")
     await scraped(World(settings, world.store, keys=world.keys))
     assert TOKEN not in repr(settings)
 
