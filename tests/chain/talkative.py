@@ -57,7 +57,8 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(self.settings)
+        kept = ("PATH", "HOME", "PYTHONPATH")
+        return {name: os.environ[name] for name in kept if name in os.environ} | dict(self.settings)
 
     async def command(self, *arguments: str) -> str:
         """What a `monero-escrow` command writes, complaints and all."""

@@ -221,7 +221,7 @@ async def said(service: Service, words: str) -> None:
 def wallet_that_is_busy(service: Service) -> ChildProcess:
     """A process in the middle of a set-up: the last one in the log that was told to make its wallet multisig."""
     line = [line for line in service.log.read_text().splitlines() if "method=make_multisig" in line][-1]
-    return next(wallet for wallet in service.wallets if line.endswith(f"url={wallet.url}"))
+    return next(wallet for wallet in service.wallets if f"url={wallet.url}" in line.split())
 
 
 async def in_state(shop: httpx2.AsyncClient, escrow_id: str, state: str) -> dict[str, str]:
