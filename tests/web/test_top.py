@@ -37,7 +37,7 @@ from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
 from unit.command_line import set_environment
 from web.world import World, mark_sick, problem_of
 
-_LONGEST_WAIT_SECONDS = 20.0
+_LONGEST_WAIT_SECONDS = 60.0
 
 
 def service(world: World, who: str = "operator") -> Service:
