@@ -142,8 +142,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None,
         description="What Prometheus sends as its bearer token to read GET /metrics, and may do nothing else with; at "
-        "least 16 characters. An operator's key reads it too, with or without this.",
+        "least 16 characters. An operator's key reads it too, with or without this. Prefer the file.",
     )
+    metrics_token_file: Path | None = Field(default=None, description="A file that holds METRICS_TOKEN.")
 
     deposit_confirmations: int = Field(
         default=10, ge=1, le=720, description="Blocks a deposit must be deep to count; Monero unlocks coins at 10."
@@ -267,8 +268,8 @@ class Settings(BaseSettings):
     def _check_metrics_token(cls, token: SecretStr | None) -> SecretStr | None:
         if token is None or not token.get_secret_value():
             return None
-        if len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS or not token.get_secret_value().isascii():
-            raise ValueError("must be at least 16 ASCII characters, such as `openssl rand -hex 32` prints")
+        if not _is_token(token.get_secret_value()):
+            raise ValueError(_NO_TOKEN)
         return token
 
     @model_validator(mode="after")
@@ -308,18 +309,17 @@ class Settings(BaseSettings):
         return SecretStr(urlunsplit(parts._replace(scheme="postgresql")))
 
     @model_validator(mode="after")
-    def _one_key(self) -> Self:
+    def _one_place_a_secret(self) -> Self:
         if self.db_encryption_key is not None and self.db_encryption_key_file is not None:
             raise ValueError("set DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both")
+        if self.metrics_token is not None and self.metrics_token_file is not None:
+            raise ValueError("set METRICS_TOKEN or METRICS_TOKEN_FILE, not both")
         return self
 
     def master_key(self) -> bytes:
         """The 32 bytes of the database key. Raises SettingsError when there is none, or it is none."""
         if self.db_encryption_key_file is not None:
-            try:
-                text = self.db_encryption_key_file.read_text("ascii", errors="replace").strip()
-            except OSError as error:
-                raise SettingsError(f"DB_ENCRYPTION_KEY_FILE cannot be read: {error.strerror}.") from None
+            text = _text_of("DB_ENCRYPTION_KEY_FILE", self.db_encryption_key_file)
         elif self.db_encryption_key is not None:
             text = self.db_encryption_key.get_secret_value().strip()
         else:
@@ -329,6 +329,15 @@ class Settings(BaseSettings):
                 "and set DB_ENCRYPTION_KEY_FILE=database.key.",
             )
         return _parse_key(text)
+
+    def token_of_metrics(self) -> SecretStr | None:
+        """What reads /metrics besides an operator's key. Raises SettingsError when its file holds none."""
+        if self.metrics_token_file is None:
+            return self.metrics_token
+        token = _text_of("METRICS_TOKEN_FILE", self.metrics_token_file)
+        if not _is_token(token):
+            raise SettingsError(f"METRICS_TOKEN_FILE: its content {_NO_TOKEN}.")
+        return SecretStr(token)
 
     @property
     def runs_own_fleet(self) -> bool:
@@ -376,6 +385,21 @@ def _sentence(problem: dict[str, object]) -> str:
     where = problem["loc"]
     name = str(where[0]).upper() if isinstance(where, tuple) and where else "Settings"
     return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}."
+
+
+def _text_of(setting: str, file: Path) -> str:
+    """What the file of a secret holds. Raises SettingsError."""
+    try:
+        return file.read_text("ascii", errors="replace").strip()
+    except OSError as error:
+        raise SettingsError(f"{setting} cannot be read: {error.strerror}.") from None
+
+
+_NO_TOKEN = "must be at least 16 ASCII characters, such as `openssl rand -hex 32` prints"  # noqa: S105
+
+
+def _is_token(text: str) -> bool:
+    return len(text) >= LEAST_TOKEN_CHARACTERS and text.isascii() and text.isprintable()
 
 
 def _parse_key(text: str) -> bytes:

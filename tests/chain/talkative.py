@@ -49,8 +49,16 @@ class Service:
         return self.folder / "service.log"
 
     @property
+    def key_file(self) -> Path:
+        """A file with the operator's key, as an operator may have one."""
+        file = self.folder / "operator.key"
+        file.write_text(self.planted["operator key"])
+        return file
+
+    @property
     def environment(self) -> dict[str, str]:
-        return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | dict(self.settings)
+        kept = ("PATH", "HOME", "PYTHONPATH")
+        return {name: os.environ[name] for name in kept if name in os.environ} | dict(self.settings)
 
     async def command(self, *arguments: str) -> str:
         """What a `monero-escrow` command writes, complaints and all."""

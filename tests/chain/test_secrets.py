@@ -82,12 +82,23 @@ async def test_no_secret_is_anywhere_it_does_not_belong(chain: PrivateChain, ser
         await everything_wrong(service, shop, escrow_id)
         for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", f"/api/escrows/{escrow_id}"):
             await shop.get(path)
+        await everything_an_operator_sees(service, escrow_id)
+        books = [service.folder / name for name in ("books.csv", "books.jsonl", "trail.jsonl", "checkpoints.jsonl")]
         commands = [
-            *(("escrow", "show", escrow_id), ("escrow", "show", escrow_id, "--json")),
-            *(("doctor",), ("doctor", "--json"), ("backup",)),
+            *(("escrow", "show", escrow_id), ("escrow", "show", escrow_id, "--json"), ("escrow", "list")),
+            *(("doctor",), ("doctor", "--json"), ("backup",), ("keys", "list")),
+            *(("audit", "books", str(books[0])), ("audit", "books", str(books[1]))),
+            *(("audit", "export", str(books[2])), ("audit", "checkpoint", str(books[3])), ("audit", "verify")),
+            *(
+                ("top", "--key-file", str(service.key_file), "--once"),
+                ("top", "--key-file", str(service.key_file), "--json"),
+            ),
         ]
         for shown in await asyncio.gather(*(service.command(*arguments) for arguments in commands)):
             places.add("command output", shown)
+            assert "error: " not in shown, shown
+        for file in books:
+            places.add_file("books and exported trail", file)
         wallets = [wallet.pid for wallet in service.wallets if wallet.running]
         for pid in (process.pid, chain.monerod.pid, *wallets):
             places.add_file("command lines", Path(f"/proc/{pid}/cmdline"))
@@ -108,6 +119,7 @@ async def test_no_secret_is_anywhere_it_does_not_belong(chain: PrivateChain, ser
         f"({', '.join(sorted(found))}): {sum(map(len, found.values()))} found"
     )
     assert {"service log", "database bytes", "wallet-rpc logs", "HTTP answers", "tables", "backups"} <= found.keys()
+    assert {"books and exported trail", "operator's pages", "command output"} <= found.keys()
     assert needles.secrets > 30
     assert not any(found.values()), {kind: leaks for kind, leaks in found.items() if leaks}
 
@@ -152,14 +164,40 @@ async def an_order_with_faults(
     await relay.open(port)
 
     async def ruled() -> bool:
-        again = {"Idempotency-Key": "the-ruling"}
+        again = {"Idempotency-Key": "the-ruling", "X-Request-ID": "the-ruling-of-order-1"}
         return (await arbiter.post(f"/api/escrows/{escrow_id}/ruling", json=ruling, headers=again)).is_success
 
     await until(ruled, limit_seconds=_LONGEST_WAIT_SECONDS, poll_seconds=0.5)
     await said(service, "method=submit_multisig")
+    (submitted,) = [line for line in service.log.read_text().splitlines() if "method=submit_multisig" in line]
+    assert "request_id=the-ruling-of-order-1" in submitted
+    assert f"escrow_id={escrow_id}" in submitted
     await chain.mine(CONFIRMATIONS)
     await in_state(shop, escrow_id, "settled")
     return escrow_id
+
+
+async def everything_an_operator_sees(service: Service, escrow_id: str) -> None:
+    """What the API answers to an operator's key, and every page. The session's cookie is a secret, too."""
+    async with service.api("operator") as operator:
+        for path in ("/metrics", "/admin/health", "/admin/overview", "/admin/fleet", "/admin/nodes"):
+            assert (await operator.get(path)).is_success, path
+    base, key = f"http://{LOOPBACK}:{service.settings['SERVER_PORT']}", service.planted["operator key"]
+    async with httpx2.AsyncClient(base_url=base, timeout=120, trust_env=False) as browser:
+        signed_in = await browser.post("/admin/sign-in", data={"key": key}, headers={"Origin": base})
+        assert signed_in.status_code == 303, signed_in.text
+        (service.planted["session"],) = browser.cookies.values()
+        for path in (
+            "",
+            "/escrows",
+            f"/escrows?q={escrow_id}",
+            f"/escrows/{escrow_id}",
+            "/disputes",
+            "/slots",
+            "/none",
+        ):
+            page = await browser.get(f"/admin{path}")
+            service.places.add("operator's pages", f"{page.status_code} {page.headers}\n{page.text}")
 
 
 async def ready(shop: httpx2.AsyncClient) -> None:
@@ -183,7 +221,7 @@ async def said(service: Service, words: str) -> None:
 def wallet_that_is_busy(service: Service) -> ChildProcess:
     """A process in the middle of a set-up: the last one in the log that was told to make its wallet multisig."""
     line = [line for line in service.log.read_text().splitlines() if "method=make_multisig" in line][-1]
-    return next(wallet for wallet in service.wallets if line.endswith(f"url={wallet.url}"))
+    return next(wallet for wallet in service.wallets if f"url={wallet.url}" in line.split())
 
 
 async def in_state(shop: httpx2.AsyncClient, escrow_id: str, state: str) -> dict[str, str]:

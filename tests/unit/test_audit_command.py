@@ -21,6 +21,7 @@ from monero_escrow.cli.audit import (
     verify_trail,
     write_books,
 )
+from monero_escrow.cli.doctor import doctor
 from monero_escrow.core.errors import InvalidInputError, NotFoundError
 from monero_escrow.core.payout_states import PayoutState
 from monero_escrow.store import schema
@@ -200,3 +201,25 @@ def test_the_books_have_every_deposit_and_payout_and_no_formula(store: SqlStore,
         write_books(tmp_path / "books.csv")
     with pytest.raises(InvalidInputError):
         write_books(tmp_path / "books.xls")
+
+
+def doctors_words(capsys: Said) -> list[tuple[str, str]]:
+    """What `doctor` finds about the trail."""
+    capsys.readouterr()
+    doctor(json_output=True)
+    findings = json.loads(capsys.readouterr().out)
+    return [(one["level"], one["message"]) for one in findings if one["what"] == "audit trail"]
+
+
+def test_doctor_looks_at_the_newest_rows_and_says_how_to_look_at_all(store: SqlStore, capsys: Said) -> None:
+    whole = "the newest 6 rows and their chains are whole; `monero-escrow audit verify` looks at all of it"
+    assert doctors_words(capsys) == [("ok", whole)]
+
+    store.write_now(lambda tx: tx.connection.execute(update(_a).where(_a.c.id == 2).values(actor="x")) and None)
+    assert doctors_words(capsys) == [("error", "escrow one, row 2: is not as the service wrote it.")]
+
+
+def test_doctor_warns_of_what_no_checkpoint_signs(store: SqlStore, capsys: Said) -> None:
+    store.write_now(lambda tx: tx.audit.add("service", "late", 1.7e9 + 7_200, escrow_id="one"))
+    ((level, message),) = doctors_words(capsys)
+    assert (level, message) == ("warning", "no checkpoint signs what was done in the 2 h 0 min before its newest row")

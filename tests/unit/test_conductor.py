@@ -12,6 +12,7 @@ from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.monero.errors import ProcessUnreachableError, WalletFileLockedError
 from monero_escrow.store.records import EscrowRecord
+from monero_escrow.store.work_table import Claim
 from unit.scripted import ScriptedDaemon, an_escrow
 
 A_SLOT = ProcessUnreachableError("http://127.0.0.1:2", "refresh", "connection refused")
@@ -52,3 +53,11 @@ async def test_there_is_one_daemon_and_one_database_so_they_are_waited_for(ctx: 
     pause, escrow = await after_failing(ctx, error, 1)
     assert 0.5 <= pause <= 2
     assert escrow.trouble == error.public_message
+
+
+async def test_what_is_taken_over_from_another_node_is_counted(ctx: Context) -> None:
+    await an_escrow(ctx, State.SETTLED)
+    conductor = Conductor(ctx)
+    for taken_over in (False, True, True):
+        await conductor._work_on(Claim("escrow", "", 0, taken_over=taken_over))
+    assert ctx.metrics.registry.get_sample_value("monero_escrow_takeovers_total") == 2

@@ -42,6 +42,20 @@ async def test_two_nodes_share_the_work(store: SqlStore, clock: VirtualClock) ->
     assert subjects(await second.take(2, FAR)) == ["three"]
 
 
+async def test_what_a_node_left_in_the_middle_of_is_claimed_as_taken_over(store: SqlStore, clock: VirtualClock) -> None:
+    first, second = await claims_of(store, clock, "a"), await claims_of(store, clock, "b")
+    add_due(store, "left", "given back")
+    left, given_back = await first.take(5, FAR)
+    await first.give_back(given_back)
+    assert not left.taken_over
+    end_lease(store, "a")
+    set_home(store, "given back", None)
+    assert {claim.subject: claim.taken_over for claim in await second.take(5, FAR)} == {
+        "left": True,
+        "given back": False,
+    }
+
+
 @pytest.mark.parametrize("why", ["draining", "not trusted"])
 async def test_a_node_that_may_not_takes_nothing_and_waits(store: SqlStore, clock: VirtualClock, why: str) -> None:
     claims = await claims_of(store, clock, "a")

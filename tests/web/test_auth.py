@@ -18,6 +18,7 @@ PROTECTED = [
     ("POST", "/admin/escrows/x/rescan"),
     ("GET", "/api/events"),
     ("GET", "/admin/health"),
+    ("GET", "/admin/overview"),
     ("GET", "/admin/fleet"),
     ("POST", "/admin/fleet/reload"),
 ]
@@ -72,6 +73,8 @@ async def test_a_key_opens_nothing_once_it_is_expired(world: World) -> None:
         ("POST", "/admin/escrows/x/rescan", "arbiter"),
         ("GET", "/admin/health", "shop"),
         ("GET", "/admin/health", "arbiter"),
+        ("GET", "/admin/overview", "shop"),
+        ("GET", "/admin/overview", "arbiter"),
         ("GET", "/admin/fleet", "shop"),
         ("GET", "/admin/fleet", "arbiter"),
         ("POST", "/admin/fleet/reload", "shop"),

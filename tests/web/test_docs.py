@@ -38,6 +38,7 @@ def test_every_endpoint_of_the_specification_is_published(world: World) -> None:
         "POST /admin/escrows/{escrow_id}/rescan",
         "GET /api/events",
         "GET /admin/health",
+        "GET /admin/overview",
         "GET /metrics",
         "GET /admin/fleet",
         "POST /admin/fleet/reload",

@@ -147,6 +147,13 @@ async def test_one_log_line_a_request_names_route_and_escrow_but_no_path(world: 
     assert "init-escrow" in line["route"]
 
 
+async def test_a_problem_names_the_request_that_the_log_tells_of(world: World) -> None:
+    async with world.client() as client:
+        for path, status in (("/api/escrows/unknown", 404), ("/nothing", 404), ("/api/escrows?limit=x", 422)):
+            answer = await client.get(path, headers={"X-Request-ID": "corr-3"})
+            assert (answer.status_code, answer.json()["instance"]) == (status, "urn:monero-escrow:request:corr-3")
+
+
 async def test_what_one_request_binds_to_the_log_is_gone_with_it(world: World) -> None:
     async with world.client() as client:
         await client.get("/api/escrows", headers={"X-Request-ID": "corr-2"})

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monero_escrow.config import Settings
+from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES, TRIO, Role
@@ -80,6 +81,29 @@ async def test_without_a_token_only_an_operators_key_reads_it(world: World) -> N
 async def test_the_token_opens_nothing_else(watched: World) -> None:
     async with watched.client(key=TOKEN) as client:
         problem_of(await client.get("/admin/health"), 401, "unauthenticated")
+
+
+async def test_the_token_may_lie_in_a_file(world: World, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    settings = Settings(_env_file=None, monero_network=NETWORK, metrics_token_file=tmp_path / "token")
+    await scraped(World(settings, world.store, keys=world.keys))
+    assert TOKEN not in repr(settings)
+
+
+@pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 20, b"a token\x00of some length", None])
+async def test_a_file_without_a_token_is_refused_at_the_start(
+    world: World, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    settings = Settings(_env_file=None, monero_network=NETWORK, metrics_token_file=tmp_path / "token")
+    with pytest.raises(SettingsError, match="METRICS_TOKEN_FILE"):
+        World(settings, world.store, keys=world.keys)
+
+
+async def test_a_token_and_a_file_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not both"):
+        Settings(_env_file=None, metrics_token=TOKEN, metrics_token_file=tmp_path / "token")
 
 
 async def test_a_short_token_is_refused() -> None:

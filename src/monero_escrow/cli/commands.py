@@ -16,6 +16,7 @@ from monero_escrow.cli.migrate_store import migrate_store
 from monero_escrow.cli.nodes import nodes_app
 from monero_escrow.cli.rescan import rescan
 from monero_escrow.cli.run import demo, rehearse, serve
+from monero_escrow.cli.top import top
 
 app = App(
     name="monero-escrow",
@@ -27,6 +28,7 @@ app.command(demo)
 app.command(rehearse)
 app.command(bench)
 app.command(doctor)
+app.command(top)
 app.command(check_address)
 app.command(keys_app)
 app.command(escrow_app)

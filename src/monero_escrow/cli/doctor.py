@@ -78,6 +78,7 @@ def _print(findings: list[Finding]) -> None:
 async def _all_findings(production: bool) -> list[Finding]:
     try:
         settings = load_settings()
+        settings.token_of_metrics()
     except EscrowError as error:
         return [Finding.of("settings", error)]
     findings = [Finding(Level.OK, "settings", f"network {settings.monero_network}")]

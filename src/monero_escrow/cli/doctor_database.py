@@ -10,11 +10,13 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from monero_escrow.cli.escrow import span
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.service import open_store
 from monero_escrow.store import facts
+from monero_escrow.store.audit_glance import glance
 from monero_escrow.store.migrate import SchemaMissingError
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.opening import DatabaseMovedError, PostgresqlStore, open_sqlcipher
@@ -24,6 +26,9 @@ from monero_escrow.store.transaction import Transaction
 
 _WHAT: Final = "database"
 _MOST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
+_AUDIT: Final = "audit trail"
+_LONGEST_UNSIGNED_SECONDS: Final = 3_600.0
+_MOST_TROUBLES: Final = 5
 _LOOPBACK: Final = ("", "localhost", "127.0.0.1", "::1")
 _PROVES_THE_SERVER: Final = "verify-full"
 _TLS: Final = text("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl")
@@ -55,7 +60,7 @@ async def database_findings(settings: Settings) -> list[Finding]:
     except EscrowError as error:
         return [Finding.of(_WHAT, error)]
     try:
-        found = [await _contents(store)]
+        found = [await _contents(store), *await _audit(store)]
         if isinstance(store, PostgresqlStore) and url is not None:
             found += _of_server(url.get_secret_value(), await _look(store), store.history.known, settings.node_name)
             found += _file_beside(settings)
@@ -73,6 +78,20 @@ async def _contents(store: SqlStore) -> Finding:
         hint = "Start the service with a daemon that is synchronised: it asks once, and then goes on."
         return Finding(Level.WARNING, _WHAT, "restored from a backup; signs nothing before the chain is asked", hint)
     return Finding(Level.OK, _WHAT, f"opens; {sum(counts.values())} escrows")
+
+
+async def _audit(store: SqlStore) -> list[Finding]:
+    """A quick look only: the whole trail may take minutes."""
+    seen = await store.read(glance)
+    verify = "`monero-escrow audit verify` looks at all of it"
+    if seen.troubles:
+        hint = f"Find out who changed the database beside the service: {verify}."
+        return [Finding(Level.ERROR, _AUDIT, trouble.message, hint) for trouble in seen.troubles[:_MOST_TROUBLES]]
+    if seen.unsigned_seconds > _LONGEST_UNSIGNED_SECONDS:
+        message = f"no checkpoint signs what was done in the {span(seen.unsigned_seconds)} before its newest row"
+        hint = "Start the service, which signs every ten minutes; or `monero-escrow audit checkpoint FILE` signs now."
+        return [Finding(Level.WARNING, _AUDIT, message, hint)]
+    return [Finding(Level.OK, _AUDIT, f"the newest {seen.rows} rows and their chains are whole; {verify}")]
 
 
 async def _look(store: PostgresqlStore) -> _Server:

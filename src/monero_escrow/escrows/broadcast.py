@@ -29,7 +29,7 @@ class SignedTransaction:
 
 async def submit(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, signed: SignedTransaction) -> None:
     """Submit through the wallet that signed last; broadcast is what the daemon then knows."""
-    async with step(ctx, payout, Step.SUBMIT, payout.plan.cosigner):
+    async with step(ctx, payout, Step.SUBMIT, cosigner):
         await (await cosigner.checked()).submit_multisig(signed.blob)
     await find_ours(ctx, payout)
 

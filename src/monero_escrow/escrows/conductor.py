@@ -20,7 +20,7 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.pauses import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds
 from monero_escrow.escrows.advance import advance
-from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.context import Context, new_id
 from monero_escrow.escrows.next_look import FOLLOW_SECONDS
 from monero_escrow.escrows.scan_chain import ChainScan
 from monero_escrow.jitter import jittered
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 _LEAST_AT_ONCE = 64
 _MOST_REQUESTS_REMEMBERED = 10_000
+_WORK_CHARACTERS = 8
 _SCAN_DUTY_SECONDS = 2.0
 _SCAN_GIVEN_UP_SECONDS = 8.0
 """Whoever could not scan leaves it to the others for so long."""
@@ -55,7 +56,11 @@ class Conductor:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     def nudge(self, escrow_id: str) -> None:
-        """An escrow has something to do at once. Its work is logged under the id of the request that asked for it."""
+        """An escrow has something to do at once. Its work is logged under the id of the request that asked for it.
+
+        That is remembered here alone: what another node takes up is logged under the escrow's id and a `work` id, as
+        is what nobody asked for.
+        """
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id is not None and len(self._requests) < _MOST_REQUESTS_REMEMBERED:
             self._requests[escrow_id] = request_id
@@ -170,13 +175,17 @@ class Conductor:
     async def _work_on(self, claim: Claim) -> None:
         escrow_id = claim.subject
         request_id = self._requests.pop(escrow_id, None)
-        names = {"escrow_id": escrow_id} | ({} if request_id is None else {"request_id": request_id})
-        with structlog.contextvars.bound_contextvars(**names):
+        names = {"escrow_id": escrow_id, "work": new_id()[:_WORK_CHARACTERS]}
+        with structlog.contextvars.bound_contextvars(**_with_request(names, request_id)):
+            if claim.taken_over:
+                self.ctx.metrics.takeovers.inc()
+                log.warning("taken_over", reason="the lease of the node that worked on it has ended")
             ctx = replace(
                 self.ctx, store=self.claims.store_for(claim), require_work=partial(self.claims.require, claim)
             )
             try:
-                await self._advance(ctx, escrow_id)
+                if not await self._advance(ctx, escrow_id) and request_id is not None:
+                    self._requests.setdefault(escrow_id, request_id)  # the next try is still that request's work
             except ClaimLostError as error:
                 log.warning("claim_lost", reason=error.message)
             except EscrowError as error:  # not even the reason could be written down
@@ -185,10 +194,14 @@ class Conductor:
             finally:
                 await self.claims.give_back(claim)
 
-    async def _advance(self, ctx: Context, escrow_id: str) -> None:
+    async def _advance(self, ctx: Context, escrow_id: str) -> bool:
+        """Whether it went as it should; else it is tried again, and when, is written down."""
         escrow = await ctx.store.read(lambda tx: tx.escrows.get(escrow_id))
+        worked = False
         try:
-            await advance(ctx, escrow)
+            with structlog.contextvars.bound_contextvars(attempt=escrow.failures + 1):
+                await advance(ctx, escrow)
+            worked = True
         except ClaimLostError:
             raise
         except EscrowError as error:
@@ -204,6 +217,7 @@ class Conductor:
             await _try_again_later(ctx, escrow, f"Internal error: {type(error).__name__}.")
         if self._ring is not None and escrow.state is State.SETTING_UP:
             self._ring(escrow_id)  # whoever asked for the address may be waiting at another node
+        return worked
 
     def _is_of_a_slot(self, error: EscrowError) -> bool:
         """Whether one process did not answer, where others may; there is only one daemon. It may have left by now.
@@ -213,6 +227,10 @@ class Conductor:
         if isinstance(error, WalletFileLockedError):
             return True
         return isinstance(error, TransportError) and (self.ctx.daemon is None or error.url != self.ctx.daemon.url)
+
+
+def _with_request(names: dict[str, str], request_id: str | None) -> dict[str, str]:
+    return names if request_id is None else {**names, "request_id": request_id}
 
 
 async def _try_again_later(

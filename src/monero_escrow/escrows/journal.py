@@ -15,6 +15,7 @@ from enum import StrEnum
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import SERVICE, Context
+from monero_escrow.escrows.step_log import OnSlot, code_of, one_step
 from monero_escrow.store.audit_table import WALLET_OPERATION
 from monero_escrow.store.records import PayoutRecord
 from monero_escrow.store.trail_tables import OK
@@ -145,12 +146,16 @@ class Outcome:
 
 
 @asynccontextmanager
-async def step(ctx: Context, payout: PayoutRecord, name: Step, role: Role | None = None) -> AsyncIterator[Outcome]:
-    """A row before the block runs; its result, and what the block gave to `record`, in one transaction after it."""
+async def step(ctx: Context, payout: PayoutRecord, name: Step, *wallets: OnSlot) -> AsyncIterator[Outcome]:
+    """A row before the block runs; its result, and what the block gave to `record`, in one transaction after it.
+
+    `wallets` are those that the step is taken on. One log line tells of it.
+    """
     begun = ctx.clock.now()
+    role, slot = (wallets[0].role, wallets[0].slot_name) if len(wallets) == 1 else (None, None)
     row = await ctx.store.write(
         lambda tx: tx.journal.intend(
-            escrow_id=payout.escrow_id, subject_id=payout.id, name=name, role=role, slot=None, now=begun
+            escrow_id=payout.escrow_id, subject_id=payout.id, name=name, role=role, slot=slot, now=begun
         )
     )
     outcome = Outcome()
@@ -162,7 +167,8 @@ async def step(ctx: Context, payout: PayoutRecord, name: Step, role: Role | None
         tx.audit.add(SERVICE, WALLET_OPERATION, now, escrow_id=payout.escrow_id, detail=detail, result=code)
 
     try:
-        yield outcome
+        with one_step(ctx.clock, name.value, *wallets, payout=payout.number):
+            yield outcome
     except BaseException as error:
         why, code = str(error) or type(error).__name__, code_of(error)
         with suppress(EscrowError):  # what ended the step is what counts; without a result it is looked into anyway
@@ -174,8 +180,3 @@ async def step(ctx: Context, payout: PayoutRecord, name: Step, role: Role | None
         outcome.write(tx)
 
     await ctx.store.write(end)
-
-
-def code_of(error: BaseException) -> str:
-    """How the audit trail names an error: never by what it says, for a fault of ours may say anything."""
-    return error.code if isinstance(error, EscrowError) else type(error).__name__

@@ -57,7 +57,7 @@ async def _propose_exactly(ctx: Context, payout: PayoutRecord, signers: Signers)
     for attempt in range(_MOST_PROPOSALS):
         await exchange_infos(ctx, payout, signers)
         await keep_to_plan(ctx, payout, signers)
-        async with step(ctx, payout, Step.PROPOSE, payout.plan.proposer):
+        async with step(ctx, payout, Step.PROPOSE, signers.proposer):
             proposal = await _propose(ctx, payout.plan, signers.proposer, fee)
         learned = attempt > 0
         one_share = len(payout.plan.shares) == 1  # it bears the fee alone, whatever that turns out to be
@@ -118,7 +118,7 @@ def _as_judged(described: DescribedSet) -> list[DescribedTransaction]:
 async def _sign(ctx: Context, payout: PayoutRecord, cosigner: HostedWallet, proposed: _Proposed) -> SignedTransaction:
     """No audit row, no signature; no stored blob and txid, no submission."""
     number = await ctx.store.write(lambda tx: _record_proposal(ctx, tx, payout, proposed))
-    async with step(ctx, payout, Step.SIGN, payout.plan.cosigner) as outcome:
+    async with step(ctx, payout, Step.SIGN, cosigner) as outcome:
         signed = await (await cosigner.checked()).sign_multisig(proposed.proposal.txset)
         if len(signed.txids) != 1:  # the description said one: the wallet contradicts itself, and nothing is submitted
             raise InvariantError(f"Signing gave {len(signed.txids)} transactions instead of one.")

@@ -11,8 +11,13 @@ whether it was made for an escrow or for the stock: it is made here, and passes 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from structlog.contextvars import bound_contextvars
 
 from monero_escrow.core.address import parse_address
 from monero_escrow.core.key_exchange import Call, KeyExchange, Round, pass_gate
@@ -20,12 +25,15 @@ from monero_escrow.core.roles import ROLES, TRIO, Role
 from monero_escrow.escrows.claim import birthday, give_address, take_or_keep
 from monero_escrow.escrows.context import SERVICE, Context, new_id
 from monero_escrow.escrows.hosted import HostedWallet, new_participant, side_by_side
-from monero_escrow.escrows.journal import Rounds, Step, code_of
+from monero_escrow.escrows.journal import Rounds, Step
+from monero_escrow.escrows.step_log import code_of, one_step
 from monero_escrow.fleet.pool import Lease
 from monero_escrow.store.records import ParticipantRecord
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.telemetry.metrics import ORDER, STOCK
+
+T = TypeVar("T")
 
 
 async def set_up(ctx: Context, escrow_id: str) -> None:
@@ -46,7 +54,8 @@ async def make_trio(ctx: Context, lease: Lease, escrow_id: str | None) -> None:
     with ctx.metrics.one_set_up(STOCK if escrow_id is None else ORDER, ctx.clock):
         attempt = await _begin(ctx, escrow_id)
         try:
-            await _exchange_and_pass_gate(ctx, lease, attempt)
+            with bound_contextvars(trio_id=attempt.trio_id):
+                await _exchange_and_pass_gate(ctx, lease, attempt)
         except BaseException as error:
             trouble, code = str(error) or type(error).__name__, code_of(error)
             now = ctx.clock.now()
@@ -106,14 +115,20 @@ async def _exchange_and_pass_gate(ctx: Context, lease: Lease, attempt: _Attempt)
             for role, participant in attempt.participants.items()
         }
         await _intend(ctx, attempt, Step.MAKE_WALLET, wallets)
-        await side_by_side(wallet.make(attempt.restore_height) for wallet in wallets.values())
+        await side_by_side(
+            _logged(ctx, Step.MAKE_WALLET, wallet, partial(wallet.make, attempt.restore_height))
+            for wallet in wallets.values()
+        )
 
         exchange = KeyExchange()
         while calls := [call for role in wallets if (call := exchange.next_call(role)) is not None]:
             exchange = await _one_round(ctx, attempt, wallets, exchange, calls)
 
         await _intend(ctx, attempt, Step.GATE, wallets)
-        await side_by_side(wallet.reopen(exchange.addresses[role]) for role, wallet in wallets.items())
+        await side_by_side(
+            _logged(ctx, Step.GATE, wallet, partial(wallet.reopen, exchange.addresses[role]))
+            for role, wallet in wallets.items()
+        )
         reports = await side_by_side(wallet.report() for wallet in wallets.values())
         address, view_key = pass_gate({report.role: report for report in reports})
         parse_address(address, network)
@@ -146,7 +161,10 @@ async def _one_round(
     this_round = min(call.round for call in calls)
     calls = [call for call in calls if call.round is this_round]
     await _intend(ctx, attempt, Step[this_round.name], {call.role: wallets[call.role] for call in calls})
-    answers = await side_by_side(wallets[call.role].answer(call) for call in calls)
+    answers = await side_by_side(
+        _logged(ctx, Step[this_round.name], wallets[call.role], partial(wallets[call.role].answer, call))
+        for call in calls
+    )
     made = {call.role: answer for call, answer in zip(calls, answers, strict=True)}
     if this_round is Round.FINISH:
         for role, address in made.items():
@@ -157,6 +175,12 @@ async def _one_round(
     now = ctx.clock.now()
     await ctx.store.write(lambda tx: tx.trios.add_messages(attempt.trio_id, this_round, made, now))
     return exchange
+
+
+async def _logged(ctx: Context, name: Step, wallet: HostedWallet, work: Callable[[], Awaitable[T]]) -> T:
+    """One wallet's part of a round, and the line that tells of it."""
+    with one_step(ctx.clock, name.value, wallet):
+        return await work()
 
 
 async def _record_finished(ctx: Context, attempt: _Attempt, address: str, view_key: str) -> None:

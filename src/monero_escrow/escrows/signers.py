@@ -69,7 +69,7 @@ async def open_signers(ctx: Context, payout: PayoutRecord, trio: TrioRecord) -> 
         signers = Signers(proposer, cosigner)
         now = ctx.clock.now()
         await ctx.store.write(lambda tx: tx.trios.about_to_open(trio.id, roles, now))
-        async with step(ctx, payout, Step.OPEN_WALLETS):
+        async with step(ctx, payout, Step.OPEN_WALLETS, *signers.both):
             await side_by_side(wallet.open(trio, from_files=from_files) for wallet in signers.both)
             await side_by_side(wallet.refresh(trio.restore_height) for wallet in signers.both)
         yield signers
@@ -80,7 +80,7 @@ async def exchange_infos(ctx: Context, payout: PayoutRecord, signers: Signers) -
 
     Only after this is a balance, a key image or a "spent" believed. An info is good for one signing.
     """
-    async with step(ctx, payout, Step.EXCHANGE_INFOS):
+    async with step(ctx, payout, Step.EXCHANGE_INFOS, *signers.both):
         infos = await side_by_side(_export(wallet) for wallet in signers.both)
         imports = zip(signers.both, reversed(infos), strict=True)
         seen = await side_by_side(_import(wallet, info) for wallet, info in imports)

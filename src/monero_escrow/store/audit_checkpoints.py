@@ -54,6 +54,12 @@ def checkpoints(connection: Connection) -> Iterator[Checkpoint]:
         previous = row.signature
 
 
+def last_checkpoint(connection: Connection) -> Checkpoint | None:
+    """The newest one, if there is one, bound to the one before as that is stored."""
+    rows = connection.execute(select(_c).order_by(_c.c.number.desc()).limit(2)).all()
+    return _checkpoint(rows[0], rows[1].signature if len(rows) > 1 else GENESIS) if rows else None
+
+
 def _checkpoint(row: Row[Any], previous: bytes) -> Checkpoint:
     heads = [(str(chain), int(seq), str(row_hash)) for chain, seq, row_hash in row.heads]
     return Checkpoint(row.number, row.at, previous, heads, row.signature)

@@ -6,8 +6,8 @@ the earlier holder still writes names a fence that is not there any more, and is
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
@@ -35,11 +35,15 @@ class ClaimLostError(EscrowError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right of one node to work on one escrow (or duty) until its lease ends or the claim is given back."""
+    """The right of one node to work on one escrow (or duty) until its lease ends or the claim is given back.
+
+    `taken_over`: another node had it, whose lease ended in the middle of the work.
+    """
 
     subject: str
     node_id: str
     fence: int
+    taken_over: bool = field(default=False, compare=False)
 
 
 class WorkTable:
@@ -57,21 +61,27 @@ class WorkTable:
         at_home = or_(_at_home(node_name), _e.c.due_at <= now - home_seconds)
         ready = and_(_e.c.due_at <= now, self._nobodys(_e.c.node_id), at_home)
         work = self._pick(and_(ready, _e.c.state.in_(_WORK_STATES)), limit)
-        looks = self._pick(and_(ready, _e.c.state.not_in(_WORK_STATES)), limit - len(work)) if limit > len(work) else []
-        return self._take([*work, *looks], node_id, node_name)
+        looks = self._pick(and_(ready, _e.c.state.not_in(_WORK_STATES)), limit - len(work)) if limit > len(work) else {}
+        return self._take(work | looks, node_id, node_name)
 
-    def _pick(self, wanted: ColumnElement[bool], limit: int) -> list[str]:
-        query = select(_e.c.id).where(wanted).order_by(_e.c.due_at).limit(limit)
-        return list(self._connection.scalars(query.with_for_update(skip_locked=True)))
+    def _pick(self, wanted: ColumnElement[bool], limit: int) -> dict[str, str | None]:
+        """Escrows, and the node whose lease on them ended, if they are not simply nobody's."""
+        query = select(_e.c.id, _e.c.node_id).where(wanted).order_by(_e.c.due_at).limit(limit)
+        rows = self._connection.execute(query.with_for_update(skip_locked=True))
+        return {row.id: row.node_id for row in rows}
 
-    def _take(self, escrow_ids: list[str], node_id: str, node_name: str) -> list[Claim]:
+    def _take(self, picked: Mapping[str, str | None], node_id: str, node_name: str) -> list[Claim]:
         """From here on their wallets' files are on this node."""
-        if not escrow_ids:
+        if not picked:
             return []
+        escrow_ids = list(picked)
         taken = update(_e).where(_e.c.id.in_(escrow_ids)).values(node_id=node_id, home=node_name, fence=_e.c.fence + 1)
         rows = self._connection.execute(taken.returning(_e.c.id, _e.c.fence))
         fences = {row.id: row.fence for row in rows}
-        return [Claim(escrow_id, node_id, fences[escrow_id]) for escrow_id in escrow_ids]
+        return [
+            Claim(escrow_id, node_id, fences[escrow_id], taken_over=last_node is not None)
+            for escrow_id, last_node in picked.items()
+        ]
 
     def _nobodys(self, holder: ColumnElement[str | None]) -> ColumnElement[bool]:
         return or_(holder.is_(None), holder.not_in(living()))

@@ -117,6 +117,9 @@ RETRIES = _counter(
     "step_retries", "Steps of an escrow that failed and are tried again; cause is the error's code.", "cause"
 )
 FAILOVERS = _counter("failovers", "Of those, steps that are taken up on another slot, for theirs did not answer.")
+TAKEOVERS = _counter(
+    "takeovers", "Escrows that this node took over, for the lease of the node that worked on them had ended."
+)
 STATE_SECONDS = _histogram("state_seconds", "How long escrows were in the state they have left.", _DAYS, "state")
 DEPOSITS_SEEN = _counter("deposits_seen", "Outputs above dust that were found at a deposit address in a block.")
 DEPOSITS_CONFIRMED = _counter("deposits_confirmed", "Outputs that became deep enough to count.")
@@ -193,6 +196,7 @@ COUNTED: Final = (
     RPC_ERRORS,
     RETRIES,
     FAILOVERS,
+    TAKEOVERS,
     STATE_SECONDS,
     DEPOSITS_SEEN,
     DEPOSITS_CONFIRMED,

@@ -15,16 +15,22 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import Processor
 
-# Addresses (95 or 106 characters of Base58), keys and txids (64 hex), multisig messages, API keys.
+# Addresses (95 or 106 characters of Base58), keys and txids (64 hex), wallets' passwords (48), multisig messages, API
+# keys. Ids have 24 hex digits, a caller's own request id often 32.
 _SENSITIVE = re.compile(
-    r"Multisigx?V\w+|(?<![A-Za-z])me_(?:shop|arbiter|operator)_[\w-]+|[0-9a-fA-F]{64,}|[1-9A-HJ-NP-Za-km-z]{90,}"
+    r"Multisigx?V\w+|(?<![A-Za-z])me_(?:shop|arbiter|operator)_[\w-]+|[0-9a-fA-F]{40,}|[1-9A-HJ-NP-Za-km-z]{90,}"
 )
+_LOGIN = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*@")
 _SHOWN = 6
+_OURS = "monero_escrow"
 
 
 def redact(text: str) -> str:
-    """The text with everything that could be a secret or a full address cut to its first characters."""
-    return _SENSITIVE.sub(lambda found: f"{found.group()[:_SHOWN]}…", text)
+    """The text with everything that could be a secret or a full address cut to its first characters.
+
+    Of a URL's user and password nothing is left.
+    """
+    return _SENSITIVE.sub(lambda found: f"{found.group()[:_SHOWN]}…", _LOGIN.sub("…@", text))
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -46,7 +52,11 @@ def _redacted(value: object) -> object:
 
 
 def configure_logging(level: str, style: Literal["text", "json"]) -> None:
-    """Send structlog's and the libraries' logs to standard error in one shape."""
+    """Send structlog's and the libraries' logs to standard error in one shape.
+
+    The level is that of our own lines. Libraries say what is wrong and no more, whatever it is: what they tell at
+    `info` and `debug`, such as statements, headers and addresses, is theirs to choose.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -81,6 +91,8 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    ours, of_libraries = level.upper(), "ERROR" if level == "error" else "WARNING"
+    root.setLevel(of_libraries)
+    logging.getLogger(_OURS).setLevel(ours)
     for chatty in ("uvicorn.access", "uvicorn.error", "aiohttp", "alembic", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(of_libraries)  # they may have been given a level of their own

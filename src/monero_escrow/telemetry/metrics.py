@@ -61,6 +61,7 @@ class Metrics:
         self.rpc_errors = self._counter(catalogue.RPC_ERRORS)
         self.retries = self._counter(catalogue.RETRIES)
         self.failovers = self._counter(catalogue.FAILOVERS)
+        self.takeovers = self._counter(catalogue.TAKEOVERS)
         self.state_seconds = self._histogram(catalogue.STATE_SECONDS)
         self.deposits_seen = self._counter(catalogue.DEPOSITS_SEEN)
         self.deposits_confirmed = self._counter(catalogue.DEPOSITS_CONFIRMED)

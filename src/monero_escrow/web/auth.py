@@ -18,7 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.telemetry.metrics import NO_SCOPE
-from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.dependencies import TheConductor, TheMetricsToken
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
 
 _bearer = HTTPBearer(
@@ -97,10 +97,11 @@ _operator = _with_scope(Scope.OPERATOR)
 
 
 async def _may_read_metrics(
-    conductor: TheConductor, sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    conductor: TheConductor,
+    token: TheMetricsToken,
+    sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
     """METRICS_TOKEN, which is compared without the database, or an operator's key. Raises as for any other endpoint."""
-    token = conductor.ctx.settings.metrics_token
     if sent is not None and token is not None:
         theirs, ours = sent.credentials.encode(), token.get_secret_value().encode()
         if hmac.compare_digest(theirs, ours):

@@ -191,7 +191,9 @@ _OF_THE_FRAMEWORK: Final[Mapping[int, tuple[str, str, str]]] = {
 
 
 def _problem(status: int, code: str, detail: str, what_to_do: str) -> Problem:
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
     return Problem(
+        instance=None if request_id is None else f"urn:monero-escrow:request:{request_id}",
         type=f"urn:monero-escrow:problem:{code}",
         title=code.replace("_", " ").capitalize(),
         status=status,

@@ -227,6 +227,7 @@ class Problem(_Answer):
     detail: str = Field(examples=["An escrow that is settled does not take 'dispute'."])
     code: str = Field(examples=["wrong_state"])
     what_to_do: str = Field(examples=["Read the escrow's current state and decide anew."])
+    instance: str | None = Field(default=None, examples=["urn:monero-escrow:request:5f2b8e0c"])
     errors: list[FieldProblem] | None = Field(default=None, description="For requests whose fields are wrong.")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.roles import ROLES, Role
-from monero_escrow.web.fleet import FleetClass, FleetSlot
+from monero_escrow.web.fleet import FleetAnswer, FleetClass, FleetSlot
 from monero_escrow.web.pages.live import Sample
 from monero_escrow.web.pages.words import lasting
 
@@ -93,12 +93,12 @@ def _obstacles(sample: Sample) -> Iterator[Reason]:
         yield Reason(f"{sample.failing} {many} did not work; it is tried again. The list of escrows shows the reasons.")
 
 
-def role_boards(sample: Sample) -> tuple[RoleBoard, ...]:
+def role_boards(fleet: FleetAnswer) -> tuple[RoleBoard, ...]:
     """The processes by role, each role's in their order."""
     cells: dict[Role, list[Cell]] = {role: [] for role in ROLES}
-    for slot in sample.fleet.slots:
+    for slot in fleet.slots:
         cells[slot.role].append(Cell(slot.name, slot.name.partition("@")[2], slot.state, _note(slot)))
-    return tuple(RoleBoard(role, sample.fleet.classes[role], tuple(cells[role])) for role in ROLES)
+    return tuple(RoleBoard(role, fleet.classes[role], tuple(cells[role])) for role in ROLES)
 
 
 def _note(slot: FleetSlot) -> str:

@@ -26,7 +26,7 @@ def draw(sample: Sample) -> Fragments:
             stock=board.stock_line(sample),
             queue=board.queue_line(sample),
         ),
-        "board": fill("parts/board.html", roles=board.role_boards(sample)),
+        "board": fill("parts/board.html", roles=board.role_boards(sample.fleet)),
         "charts": fill(
             "parts/charts.html",
             charts=[charts.usage_chart(sample.at, sample.usage), charts.set_up_chart(sample.at, sample.set_ups)],

@@ -1,0 +1,100 @@
+"""A quick look at the audit trail: its newest rows, where their chains end, and the last checkpoint.
+
+It takes milliseconds however long the trail is, and proves nothing of what lies further back (`audit_verify.py` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, bindparam, func, select
+
+from monero_escrow.store import schema
+from monero_escrow.store.audit_check import ChainHead, Problem, Trouble
+from monero_escrow.store.audit_checkpoints import last_checkpoint
+from monero_escrow.store.audit_seal import AuditSeal, Checkpoint, SealedRow, same
+from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.transaction import Transaction
+
+NEWEST_ROWS: Final = 200
+
+_a, _h = schema.audit, schema.audit_heads
+_NEWEST = select(_a).where(_a.c.chain.is_not(None)).order_by(_a.c.id.desc()).limit(NEWEST_ROWS)
+_HEADS = select(_h).where(_h.c.chain.in_(bindparam("chains", expanding=True)))
+_ENDS = select(_a.c.chain, func.max(_a.c.seq)).where(_a.c.chain.in_(bindparam("chains", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What was seen. `unsigned_seconds` is how much younger the newest row is than what was last signed."""
+
+    rows: int
+    troubles: Sequence[Trouble]
+    checkpoint_at: float | None
+    unsigned_seconds: float
+
+
+def glance(tx: Transaction) -> Glance:
+    """Look at the newest rows and at what the last checkpoint promises. Changes nothing."""
+    seal, last = tx.audit.seal, last_checkpoint(tx.connection)
+    newest = tx.connection.execute(_NEWEST).all()
+    promised = {} if last is None else {chain: seq for chain, seq, _ in last.heads}
+    chains = sorted({row.chain for row in newest} | promised.keys())
+    heads, ends = _heads(tx, chains), _ends(tx, chains)
+    troubles = [
+        *_of_the_rows(seal, newest),
+        *_of_the_ends(seal, chains, heads, ends),
+        *_of_the_checkpoint(seal, last, promised, ends),
+    ]
+    unsigned = 0.0
+    if newest:
+        since = min(row.at for row in newest) if last is None else last.at
+        unsigned = max(0.0, max(row.at for row in newest) - since)
+    return Glance(len(newest), troubles, None if last is None else last.at, unsigned)
+
+
+def _heads(tx: Transaction, chains: Collection[str]) -> dict[str, ChainHead]:
+    rows = tx.connection.execute(_HEADS, {"chains": list(chains)})
+    return {row.chain: ChainHead(row.seq, row.hash, row.mac) for row in rows}
+
+
+def _ends(tx: Transaction, chains: Collection[str]) -> dict[str, int]:
+    """The number of each chain's last row."""
+    rows = tx.connection.execute(_ENDS.group_by(_a.c.chain), {"chains": list(chains)})
+    return {chain: int(seq) for chain, seq in rows if seq is not None}
+
+
+def _of_the_rows(seal: AuditSeal, newest: Sequence[Row[Any]]) -> Iterator[Trouble]:
+    for row in newest:
+        values = fields_of(row)
+        if row.seq is None or not same(seal.of_row(row.hash or b"", SealedRow(**values).canonical()), row.mac or b""):
+            yield Trouble(Problem.CHANGED, row.chain, row.seq, "is not as the service wrote it.")
+
+
+def _of_the_ends(
+    seal: AuditSeal, chains: Collection[str], heads: Mapping[str, ChainHead], ends: Mapping[str, int]
+) -> Iterator[Trouble]:
+    for chain in chains:
+        head = heads.get(chain)
+        if head is None:
+            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was removed.")
+        elif not same(seal.of_head(chain, head.seq, head.hash), head.mac):
+            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was changed.")
+        elif head.seq != ends.get(chain, 0):
+            yield Trouble(Problem.CUT_OFF, chain, None, "it does not end where the service last wrote to it.")
+
+
+def _of_the_checkpoint(
+    seal: AuditSeal, last: Checkpoint | None, promised: Mapping[str, int], ends: Mapping[str, int]
+) -> Iterator[Trouble]:
+    if last is None:
+        return
+    if not last.signed_by(seal.public_key):
+        yield Trouble(Problem.CHECKPOINT, None, None, f"checkpoint {last.number} is not as the service signed it.")
+        return
+    for chain, seq in promised.items():
+        if ends.get(chain, 0) < seq:
+            why = f"signed by checkpoint {last.number}, and removed since."
+            yield Trouble(Problem.CUT_OFF, chain, ends.get(chain, 0) + 1, why, seq)
