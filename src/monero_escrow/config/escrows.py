@@ -1,0 +1,83 @@
+"""Settings of escrows: when a deposit counts, what a payout may cost, how long is waited for what."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EscrowSettings(BaseSettings):
+    """Settings of escrows."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    deposit_confirmations: int = Field(
+        default=10, ge=1, le=720, description="Blocks a deposit must be deep to count; Monero unlocks coins at 10."
+    )
+    payout_confirmations: int = Field(
+        default=10, ge=1, le=720, description="Blocks a payout must be deep to be settled."
+    )
+    final_confirmations: int = Field(
+        default=30,
+        ge=1,
+        le=1440,
+        description="Blocks after which no reorganisation is expected to take back a deposit or a payout. Not less "
+        "than the two above.",
+    )
+    deposit_window_seconds: float = Field(
+        default=86_400, gt=0, le=31_536_000, description="Time a buyer has to pay, unless the order says otherwise."
+    )
+    dust_piconero: int = Field(
+        default=1_000_000_000, ge=0, description="An output of at most this much is dust: shown, never counted."
+    )
+    most_fee_piconero: int = Field(
+        default=100_000_000_000, gt=0, description="A payout whose network fee is higher is not signed."
+    )
+    fee_priority: Literal[1, 2, 3, 4] = Field(
+        default=1, description="Monero's fee level of payouts, 1 (lowest) to 4; 1 is mined in the next blocks."
+    )
+    late_coins: Literal["refund", "ask"] = Field(
+        default="refund",
+        description="Coins that come after an escrow closed: go back to the buyer by themselves, or wait for the shop.",
+    )
+    stock_target: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="Finished wallet trios that wait for orders, made while slots are idle: an order that finds one "
+        "has its address at once. 0: none.",
+    )
+    chain_poll_seconds: float = Field(default=2, gt=0, le=3600, description="How often the daemon is asked for news.")
+    tip_age_seconds: float = Field(
+        default=7200,
+        ge=600,
+        description="A daemon whose last block is older is not believed: it may have lost its peers.",
+    )
+    deposit_sweep_seconds: float = Field(
+        default=86_400,
+        gt=0,
+        description="How often an escrow's wallet looks although the scan of blocks and pool saw nothing come to it: a "
+        "net for what a scan may miss.",
+    )
+    watch_after_days: float = Field(
+        default=30, ge=0, description="How long a closed escrow's address is watched for late coins."
+    )
+    lease_wait_seconds: float = Field(
+        default=600, gt=0, description="How long work waits for a free slot before it is tried again later."
+    )
+    quarantine_seconds: float = Field(
+        default=960,
+        ge=0,
+        description="How long a slot rests after a call to it was given up on: longer than any call may run.",
+    )
+    request_wait_seconds: float = Field(
+        default=120, gt=0, le=3600, description="How long init-escrow waits for the address before it answers 202."
+    )
+
+    @model_validator(mode="after")
+    def _final_is_deepest(self) -> Self:
+        if self.final_confirmations < max(self.deposit_confirmations, self.payout_confirmations):
+            raise ValueError("FINAL_CONFIRMATIONS must not be less than DEPOSIT_CONFIRMATIONS and PAYOUT_CONFIRMATIONS")
+        return self
