@@ -194,6 +194,8 @@ async def everything_an_operator_sees(service: Service, escrow_id: str) -> None:
             f"/escrows/{escrow_id}",
             "/disputes",
             "/slots",
+            "/audit",
+            f"/audit?escrow={escrow_id}",
             "/none",
         ):
             page = await browser.get(f"/admin{path}")
