@@ -117,14 +117,17 @@ def _access(url: str, table: Mapping[str, str], login: Credentials | None, file:
             what_to_do=f"Write its fingerprint as server_fingerprint in {NAME} (docs/fleet.md).",
         )
     client = _client(of, table, file)
-    if client is not None and pin is None:
-        raise SettingsError(f"{of}: client_certificate needs server_fingerprint beside it.")
-    return StaticAccess(
-        login,
-        pin,
-        None if client is None else _digest(client),
-        None if pin is None else _context(of, pin, client),
-    )
+    if pin is None:
+        if client is not None:
+            raise SettingsError(f"{of}: client_certificate needs server_fingerprint beside it.")
+        return StaticAccess(login)
+    try:
+        return StaticAccess(login, pin, client and _digest(client), pinned_tls(pin, client))
+    except OSError:  # also what is no certificate, no key, or not the key of it
+        raise SettingsError(
+            f"{of}: client_certificate and client_key cannot be used: they are PEM files, of one pair, without a "
+            "passphrase."
+        ) from None
 
 
 def _login(text: str) -> Credentials:
@@ -176,13 +179,3 @@ def _require_private(file: Path, of: str) -> None:
 def _digest(files: tuple[Path, Path]) -> bytes:
     """By which a changed certificate or key is noticed."""
     return hashlib.sha256(b"\0".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
-
-
-def _context(of: str, pin: bytes, client: tuple[Path, Path] | None) -> ssl.SSLContext:
-    try:
-        return pinned_tls(pin, client)
-    except OSError:  # also what is no certificate, no key, or not the key of it
-        raise SettingsError(
-            f"{of}: client_certificate and client_key cannot be used: they are PEM files, of one pair, without a "
-            "passphrase."
-        ) from None

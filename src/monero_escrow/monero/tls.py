@@ -38,7 +38,7 @@ def pinned_tls(server_fingerprint: bytes, client: tuple[Path, Path] | None = Non
     """A context for asyncio, for the one server whose certificate (DER) has this SHA-256.
 
     `client` is our own certificate and its key (PEM), for a server that asks for one. Raises OSError (ssl.SSLError is
-    one) when those cannot be read or do not belong together.
+    one) when those cannot be read, do not belong together, or want a passphrase.
     """
 
     class PinnedHandshake(ssl.SSLObject):
@@ -55,7 +55,7 @@ def pinned_tls(server_fingerprint: bytes, client: tuple[Path, Path] | None = Non
     context.sslobject_class = PinnedHandshake
     context.sslsocket_class = _PinnedSocket
     if client is not None:
-        context.load_cert_chain(*client)
+        context.load_cert_chain(*client, password="")  # without one the program would ask for it on the terminal
     return context
 
 
