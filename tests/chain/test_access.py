@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from monero_escrow.config import load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.fleet.fleet import Fleet
+from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.access import Access, make_pair
+from monero_escrow.monero.errors import TransportError
 from monero_escrow.monero.processes import start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.rpc import Credentials
@@ -121,6 +124,18 @@ async def test_wrong_credentials_make_a_slot_sick_with_that_reason_until_right_o
             await until(all_free, limit_seconds=30)
 
 
+async def gets_nothing(slot: Slot) -> None:
+    """Somebody else on this machine, who knows the port, tries what there is to try without the credentials."""
+    plain, nameless = slot.rpc.url.replace("https", "http"), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    nameless.check_hostname, nameless.verify_mode = False, ssl.CERT_NONE
+    guessed = Credentials("escrow", "guess")
+    for url, login, tls in ((plain, None, None), (slot.rpc.url, None, nameless), (slot.rpc.url, guessed, nameless)):
+        stranger = WalletRpcClient(url, credentials=login, tls=tls)
+        with pytest.raises(TransportError):
+            await stranger.get_version()
+        await stranger.aclose()
+
+
 async def test_own_processes_are_rotated_while_they_serve_and_leave_nothing_behind(
     programs: MoneroPrograms, tmp_path: Path
 ) -> None:
@@ -137,6 +152,8 @@ async def test_own_processes_are_rotated_while_they_serve_and_leave_nothing_behi
             return not any(slot.draining for slot in fleet.pool.slots)
 
         await until(three, limit_seconds=60)
+        for slot in fleet.pool.slots:
+            await gets_nothing(slot)
         first = {slot.role: slot for slot in fleet.pool.slots}
         async with fleet.pool.lease(frozenset({Role.BUYER}), "test", wait_seconds=5) as lease:
             held = lease.slot(Role.BUYER)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +20,13 @@ from monero_escrow.monero.errors import (
     CallerRefusedError,
     LoginRefusedError,
     TransportError,
+    WrongCertificateError,
 )
 from monero_escrow.monero.ports import RpcVersion
-from monero_escrow.monero.processes import ChildProcess, ProgramFailedError, start_wallet_rpc
+from monero_escrow.monero.processes import ChildProcess, ProgramFailedError, lasting_port, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.rpc import Credentials
-from monero_escrow.monero.tls import pinned_tls
+from monero_escrow.monero.tls import pinned_tls, shown_fingerprint
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
 pytestmark = [pytest.mark.chain, pytest.mark.asyncio(loop_scope="session")]
@@ -114,6 +116,29 @@ async def test_a_warm_connection_needs_no_second_challenge_and_a_new_one_no_file
     assert not list(guarded.folder.glob("*.pem"))
     assert (await client.get_version()).major == 1
     await client.aclose()
+
+
+async def test_another_wallet_rpc_on_the_port_is_not_taken_for_ours_though_it_lets_everybody_in(
+    programs: MoneroPrograms, tmp_path: Path
+) -> None:
+    """Ours has ended, and somebody has started one in its place that asks for nothing and answers everything."""
+    port, folder = lasting_port(), tmp_path / "impostor"
+    start = partial(start_wallet_rpc, programs, network=Network.TESTNET, daemon_url=None, port=port)
+    ours = fresh_access(tmp_path / "ours")
+    process = await start(tmp_path / "ours", access=ours)
+    client = WalletRpcClient(process.url, credentials=ours.login, tls=ours.tls)
+    await client.get_version()
+    await process.stop()
+
+    theirs = fresh_access(folder)
+    welcoming = tuple(line for line in theirs.settings if "fingerprints" not in line)
+    async with await start(folder, access=replace(theirs, settings=welcoming)) as impostor:
+        assert (await asked(impostor.url, theirs.login, pinned_tls(theirs.fingerprint))).major == 1
+        with pytest.raises(WrongCertificateError) as trouble:
+            await client.create_wallet("ours", "battery staple")
+        assert shown_fingerprint(theirs.fingerprint) in trouble.value.message
+        assert not client.abandoned, "nothing was sent"
+        await client.aclose()
 
 
 async def test_files_of_a_start_that_fails_are_removed_as_well(programs: MoneroPrograms, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from monero_escrow.cli.doctor import doctor
 from monero_escrow.config import Settings, SettingsError, load_settings
 from monero_escrow.monero.access import make_pair
 from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.static_access import StaticAccess, access_of
 from monero_escrow.service import slots_of
+from unit.command_line import set_environment
 
 HERE = ("http://127.0.0.1:18082", "https://localhost:18083", "http://[::1]:18084")
 THERE = "https://10.0.0.7:18085"
@@ -145,3 +148,13 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(desk: Desk) -> None:
     desk.file.write_bytes(b"\xff\xfe")
     desk.file.chmod(0o600)
     assert "is not UTF-8" in desk.refusal(monero_rpc_credentials_file=desk.file)
+
+
+def test_doctor_names_what_is_wrong_and_looks_at_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_environment(monkeypatch, tmp_path, MONERO_RPC_URLS=",".join([*HERE[:2], "http://10.0.0.7:18082"]))
+    assert doctor(json_output=True) == 1
+    findings = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+    assert "plain HTTP to another machine" in findings["wallet processes"]["message"]
+    assert {"settings", "database", "daemon"} <= findings.keys()

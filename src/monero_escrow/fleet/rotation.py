@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 LONGEST_LOOK_SECONDS: Final = 60.0
 """So often at most one is replaced: starting a process takes a core's whole attention for a moment."""
+_LEAST_LOOK_SECONDS: Final = 1.0
 _LOOKS_AN_AGE: Final = 10
 
 
@@ -49,7 +50,7 @@ class Rotation:
         """Until cancelled."""
         while True:
             pause = self.every_seconds / _LOOKS_AN_AGE or LONGEST_LOOK_SECONDS
-            await self._clock.sleep(jittered(min(pause, LONGEST_LOOK_SECONDS)))
+            await self._clock.sleep(jittered(max(_LEAST_LOOK_SECONDS, min(pause, LONGEST_LOOK_SECONDS))))
             await self.look()
 
     async def look(self) -> None:
