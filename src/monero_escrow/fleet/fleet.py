@@ -81,8 +81,8 @@ async def _nobody_else(_urls: Collection[str]) -> None:
 class Fleet:
     """The slots of one service. `prepare()`, then `run()` as one task beside the work, then `aclose()`.
 
-    `settings` are those of the last reload, of which only the URLs and the fleet's sizes count; all else stays as it
-    was at the start. `read_settings` reads them anew.
+    `settings` are those of the last reload, of which only the URLs, how they are reached, and the fleet's sizes and
+    rotation count; all else stays as it was at the start. `read_settings` reads them anew.
     """
 
     def __init__(
@@ -185,7 +185,8 @@ class Fleet:
                 log.info("slot_well", slot=slot.name)
 
     async def reload(self) -> Reloaded:
-        """Read the settings again and go over to their URL list and fleet sizes; all others wait for the next start.
+        """Read the settings again and go over to their URL list, its credentials and the fleet's sizes and rotation; all
+        others wait for the next start.
 
         No lease is broken. Raises ReloadRefusedError, and has then changed nothing.
         """
