@@ -185,8 +185,8 @@ class Fleet:
                 log.info("slot_well", slot=slot.name)
 
     async def reload(self) -> Reloaded:
-        """Read the settings again and go over to their URL list, its credentials and the fleet's sizes and rotation; all
-        others wait for the next start.
+        """Read the settings again and go over to their URL list, its credentials, and the fleet's sizes and rotation;
+        all others wait for the next start.
 
         No lease is broken. Raises ReloadRefusedError, and has then changed nothing.
         """
