@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from monero_escrow.clock import Clock
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import InvariantError
+from monero_escrow.core.loopback import is_loopback
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.replaced_server import treat_as_restored_if_replaced
@@ -24,7 +25,6 @@ from monero_escrow.store.store import Store
 from monero_escrow.store.trio_table import Maker
 
 _LOOK_SECONDS = 1.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class History(Protocol):
@@ -120,7 +120,7 @@ def _place(url: str) -> str:
     """Where a process listens, the same for every spelling; on loopback, together with whose loopback that is."""
     parts = urlsplit(url)
     host, port = (parts.hostname or "").lower(), parts.port or 80
-    return f"{_this_loopback()}:{port}" if host in _LOOPBACK else f"{host}:{port}"
+    return f"{_this_loopback()}:{port}" if is_loopback(host) else f"{host}:{port}"
 
 
 def _this_loopback() -> str:

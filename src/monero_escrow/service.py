@@ -38,7 +38,7 @@ from monero_escrow.fleet.reload import starts_or_ends
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.membership import Member, SharedStore, joined_node
 from monero_escrow.monero.daemon import DaemonClient
-from monero_escrow.monero.rpc import Credentials
+from monero_escrow.monero.static_access import access_of
 from monero_escrow.monero.wallet_rpc import LONGEST_LIMIT_SECONDS, WalletRpcClient
 from monero_escrow.store.audit_adopt import chain_earlier_rows
 from monero_escrow.store.opening import open_postgresql, open_sqlcipher
@@ -78,13 +78,16 @@ def open_store(settings: Settings, *, migrates: bool = True) -> SqlStore:
 
 
 def slots_of(settings: Settings, metrics: Metrics | None = None) -> list[Slot]:
-    """One slot a configured URL; which role it serves follows from its position."""
-    login = settings.monero_rpc_login
-    user, _, password = (login.get_secret_value() if login else "").partition(":")
-    credentials, on_call = Credentials(user, password) if login else None, partial(_Calls, metrics=metrics or Metrics())
+    """One slot a configured URL; which role it serves follows from its position. Raises SettingsError."""
+    on_call = partial(_Calls, metrics=metrics or Metrics())
     return [
-        Slot(index, role_of_slot(index), WalletRpcClient(url, credentials=credentials, on_call=on_call(url)))
-        for index, url in enumerate(settings.monero_rpc_urls)
+        Slot(
+            index,
+            role_of_slot(index),
+            WalletRpcClient(url, credentials=access.login, tls=access.tls, on_call=on_call(url)),
+            access=access,
+        )
+        for index, (url, access) in enumerate(access_of(settings).items())
     ]
 
 

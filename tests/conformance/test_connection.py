@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import hashlib
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -14,11 +11,6 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from conformance.conftest import StartOffline
 from monero_escrow.core.address import Network
@@ -32,7 +24,7 @@ from monero_escrow.monero.errors import (
 )
 from monero_escrow.monero.processes import ProgramFailedError, free_port, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
-from monero_escrow.monero.rpc import Credentials, RpcConnection, pinned_tls
+from monero_escrow.monero.rpc import Credentials, RpcConnection
 from monero_escrow.monero.waiting import until
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
@@ -225,34 +217,6 @@ async def test_digest_authentication_on_one_connection(programs: MoneroPrograms,
     assert credentials.password not in repr(credentials)
 
 
-async def test_mutual_tls_with_pinned_certificates(programs: MoneroPrograms, tmp_path: Path) -> None:
-    for who in ("process", "client", "stranger"):
-        _make_certificate(tmp_path, who)
-    tls = pinned_tls(tmp_path / "process.pem", tmp_path / "client.pem", tmp_path / "client.key")
-    flags = [
-        *(
-            "--rpc-ssl-certificate",
-            str(tmp_path / "process.pem"),
-            "--rpc-ssl-private-key",
-            str(tmp_path / "process.key"),
-        ),
-        *("--rpc-ssl-allowed-fingerprints", _fingerprint(tmp_path / "client.pem")),
-    ]
-    async with await start_wallet_rpc(
-        programs, tmp_path, network=Network.TESTNET, daemon_url=None, tls=tls, extra_flags=flags
-    ) as process:
-        client = WalletRpcClient(process.url, tls=tls)
-        with pytest.raises(NoWalletOpenError):
-            await client.get_address()
-        await client.aclose()
-        for server, shown in (("process", "stranger"), ("stranger", "client")):
-            wrong = pinned_tls(tmp_path / f"{server}.pem", tmp_path / f"{shown}.pem", tmp_path / f"{shown}.key")
-            stranger = WalletRpcClient(process.url, tls=wrong)
-            with pytest.raises((AuthenticationRefusedError, CallAbandonedError)):
-                await stranger.get_version()
-            await stranger.aclose()
-
-
 async def test_a_process_that_ends_at_its_start_says_what_it_wrote(programs: MoneroPrograms, tmp_path: Path) -> None:
     with pytest.raises(ProgramFailedError, match="no-such-flag"):
         await start_wallet_rpc(
@@ -292,27 +256,3 @@ def _mode(file: Path) -> int:
 
 def _command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def _make_certificate(folder: Path, who: str) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .sign(key, hashes.SHA256())
-    )
-    (folder / f"{who}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / f"{who}.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    )
-
-
-def _fingerprint(certificate: Path) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()

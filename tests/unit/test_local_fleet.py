@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from monero_escrow.core.roles import Role
 from monero_escrow.fleet.local import LocalFleet
 from monero_escrow.fleet.upkeep import Upkeep
 from monero_escrow.monero import processes
+from monero_escrow.monero.access import make_pair
 from monero_escrow.monero.processes import ChildProcess, ProgramFailedError, free_port
 from monero_escrow.monero.programs import MoneroPrograms
 from monero_escrow.monero.versions import MoneroVersion
@@ -58,12 +60,13 @@ async def test_no_descriptor_left_is_a_failed_start_and_not_the_end_of_the_servi
     await asyncio.wait([running])
 
 
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
 async def test_whoever_takes_the_port_first_is_not_taken_for_our_process_and_told_nothing(
-    local: LocalFleet, monkeypatch: pytest.MonkeyPatch
+    local: LocalFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secured: bool
 ) -> None:
     heard: list[str] = []
 
-    async def stranger(request: web.Request) -> web.Response:
+    async def impostor(request: web.Request) -> web.Response:
         body = await request.json()
         heard.append(body["method"])
         result = {"version": (1 << 16) | 28, "release": True}
@@ -71,21 +74,26 @@ async def test_whoever_takes_the_port_first_is_not_taken_for_our_process_and_tol
 
     port, began = free_port(), processes._started
     app = web.Application()
-    app.router.add_post("/json_rpc", stranger)
+    app.router.add_post("/json_rpc", impostor)
     runner = web.AppRunner(app)
     await runner.setup()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if secured else None
+    if tls is not None:
+        make_pair(tmp_path, "impostor")
+        tls.load_cert_chain(tmp_path / "impostor.pem", tmp_path / "impostor.key")
 
     async def started(*arguments: Any) -> ChildProcess:
         child = await began(*arguments)
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
         return child
 
     monkeypatch.setattr("monero_escrow.fleet.local.lasting_port", lambda besides: port)
     monkeypatch.setattr(processes, "_started", started)
     try:
-        with pytest.raises(ProgramFailedError, match="taken its port"):
+        with pytest.raises(ProgramFailedError, match="already in use"):
             await local.start_slot(Role.BUYER)
     finally:
         await runner.cleanup()
-    assert set(heard) == {"get_version"}
+    assert heard == []
     assert local.memory_bytes() == {}
+    assert not [file for file in local.folder.rglob("*") if file.suffix in {".key", ".pem", ".conf"}]

@@ -3,91 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
-from random import Random
 
 import pytest
 import pytest_asyncio
 
-from monero_escrow.config import Settings, load_settings
+from monero_escrow.config import load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.roles import ROLES, TRIO, Role, role_of_slot
-from monero_escrow.fleet.fleet import Fleet
 from monero_escrow.fleet.inspection import Ownership, inspect
 from monero_escrow.fleet.reload import ReloadRefusedError, url_changes
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.fleet.supervisor import FleetSupervisor, limits_of
 from monero_escrow.fleet.upkeep import Upkeep
-from monero_escrow.monero.fake.files import FakeDisk
-from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
-from monero_escrow.monero.versions import MoneroVersion
+from monero_escrow.monero.rpc import Credentials
+from monero_escrow.monero.static_access import StaticAccess
 from monero_escrow.store.node_table import SlotTakenError
 from unit.fake_fleet import START_SECONDS, FakeFleet
+from unit.reload_yard import FIRST_PORT, Yard, url
 from unit.slots import (
     BUYER,
     Holder,
     VirtualClock,
     assert_books_balance,
     holding,
-    make_pool,
     make_slots,
     settle,
 )
-
-_FIRST_PORT = 41_000
-_VERSION = MoneroVersion.parse("0.18.5.3")
-
-
-def url(number: int) -> str:
-    return f"http://127.0.0.1:{_FIRST_PORT + number}"
-
-
-class Nobody:
-    """No wallet is ours."""
-
-    async def knows_wallet(self, address: str) -> bool:
-        return False
-
-    async def recent_passwords(self, role: Role) -> Sequence[str]:
-        return ()
-
-
-class Yard:
-    """A fleet of fake processes at numbered places; `listed` is what stands in the settings."""
-
-    def __init__(self, clock: VirtualClock, folder: Path, listed: object = (0, 1, 2)) -> None:
-        self.folder = folder
-        self.processes = [
-            FakeWalletRpc(url(number), FakeDisk(), Random(number), network=Network.STAGENET, version=_VERSION)
-            for number in range(12)
-        ]
-        self.listed = listed
-        settings = self.read()
-        self.pool = make_pool(self.static_slots(settings), clock)
-        self.fleet = Fleet(
-            settings,
-            self.pool,
-            clock,
-            Nobody(),
-            self.static_slots,
-            lambda _url: lambda _method, _seconds, _outcome: None,
-        )
-        self.fleet.read_settings = self.read
-
-    def read(self) -> Settings:
-        urls = ",".join(map(url, self.listed)) if isinstance(self.listed, list | tuple) else str(self.listed)
-        return load_settings(monero_rpc_urls=urls, data_dir=self.folder)
-
-    def static_slots(self, settings: Settings) -> list[Slot]:
-        numbers = [int(place.rpartition(":")[2]) - _FIRST_PORT for place in settings.monero_rpc_urls]
-        return [Slot(index, role_of_slot(index), self.processes[n]) for index, n in enumerate(numbers)]
-
-    def there(self) -> list[int]:
-        return [int(slot.rpc.url.rpartition(":")[2]) - _FIRST_PORT for slot in self.pool.slots]
-
-    def is_free(self) -> bool:
-        return self.pool.stats().free == self.pool.stats().total
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +60,7 @@ async def yard(clock: VirtualClock, tmp_path: Path) -> AsyncIterator[Yard]:
 async def test_new_processes_are_looked_at_and_join(yard: Yard) -> None:
     yard.listed = [0, 1, 2, 3, 4, 5]
     done = await yard.fleet.reload()
-    assert done.joined == tuple(f"{role}@127.0.0.1:{_FIRST_PORT + 3 + i}" for i, role in enumerate(ROLES))
+    assert done.joined == tuple(f"{role}@127.0.0.1:{FIRST_PORT + 3 + i}" for i, role in enumerate(ROLES))
     assert (done.draining, done.sick) == ((), {})
     assert yard.there() == [0, 1, 2, 3, 4, 5]
     assert yard.is_free()
@@ -128,7 +71,7 @@ async def test_a_new_process_that_cannot_be_used_joins_sick_and_is_named(yard: Y
     yard.processes[4].kill()
     yard.listed = [0, 1, 2, 3, 4, 5]
     done = await yard.fleet.reload()
-    assert list(done.sick) == [f"vendor@127.0.0.1:{_FIRST_PORT + 4}"]
+    assert list(done.sick) == [f"vendor@127.0.0.1:{FIRST_PORT + 4}"]
     assert yard.pool.stats().free == 5
 
 
@@ -136,7 +79,7 @@ async def test_the_other_nodes_are_told_of_a_process_before_it_joins_and_after_i
     told: list[list[int]] = []
 
     async def claim_urls(urls: Collection[str]) -> None:
-        told.append(sorted(int(place.rpartition(":")[2]) - _FIRST_PORT for place in urls))
+        told.append(sorted(int(place.rpartition(":")[2]) - FIRST_PORT for place in urls))
         assert not {3, 4, 5} & set(yard.there()) or len(told) > 1
 
     yard.fleet.claim_urls = claim_urls
@@ -170,7 +113,7 @@ async def test_removed_processes_drain_and_no_lease_is_broken(yard: Yard) -> Non
     yard.listed = [3, 4, 5]
     done = await yard.fleet.reload()
 
-    assert done.draining == tuple(f"{role}@127.0.0.1:{_FIRST_PORT + i}" for i, role in enumerate(ROLES))
+    assert done.draining == tuple(f"{role}@127.0.0.1:{FIRST_PORT + i}" for i, role in enumerate(ROLES))
     assert yard.there() == [0, 3, 4, 5], "the one that is leased stays until it is given back"
     for holder in holders:
         assert holder.holds
@@ -188,7 +131,7 @@ async def test_a_process_that_is_listed_again_while_it_drains_joins_when_it_has_
     await yard.fleet.reload()
     yard.listed = [3, 4, 5, 0, 1, 2]
     done = await yard.fleet.reload()
-    assert list(done.sick) == [f"buyer@127.0.0.1:{_FIRST_PORT}"]
+    assert list(done.sick) == [f"buyer@127.0.0.1:{FIRST_PORT}"]
     assert yard.there().count(0) == 1, "one process is never two slots"
 
     for holder in holders:
@@ -197,6 +140,28 @@ async def test_a_process_that_is_listed_again_while_it_drains_joins_when_it_has_
 
     assert sorted(yard.there()) == [0, 1, 2, 3, 4, 5]
     assert yard.is_free()
+
+
+async def test_new_credentials_for_a_process_are_used_when_its_lease_is_over_and_nobody_is_turned_away(
+    yard: Yard,
+) -> None:
+    (holder,) = await holding(yard.pool, BUYER)
+    assert holder.lease is not None
+    held = holder.lease.slot(Role.BUYER)
+    yard.logins[0] = Credentials("escrow", "new")
+    done = await yard.fleet.reload()
+    assert done.joined == done.draining == (held.name,)
+    (waiting,) = await holding(yard.pool, BUYER)
+    assert holder.holds
+    assert not waiting.task.done()
+    await holder.give_back()
+    await settle()
+    assert waiting.lease is not None
+    assert waiting.lease.slot(Role.BUYER) is not held
+    assert waiting.lease.slot(Role.BUYER).access == StaticAccess(Credentials("escrow", "new"))
+    await waiting.give_back()
+    assert sorted(yard.there()) == [0, 1, 2]
+    assert (await yard.fleet.reload()).joined == (), "they are known now"
 
 
 @pytest.mark.parametrize("more", [[], [[3, 4, 5, 0, 1, 2]], [[3, 4, 5, 0, 1, 2]] * 2])

@@ -47,6 +47,7 @@ BENCHES: Final = (
     Bench("thousand", "set-ups in a row while processes are killed", "5 minutes", "an hour and more: 1,000"),
     Bench("fake-thousand", "1,000 set-ups at once on 3,000 fake slots (after `ten`)", "4 minutes"),
     Bench("lease", "lease and release a slot", "a minute"),
+    Bench("tls", "what TLS and digest add to a call of a wallet process", "a minute"),
     Bench("failover", "a leased process killed, to the next good step", "6 minutes"),
     Bench("restart", "a restart with 1,000 open escrows", "2 minutes"),
     Bench("watching", "10,000 open escrows watched by view key", "3 minutes"),

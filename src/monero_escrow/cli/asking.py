@@ -19,12 +19,12 @@ from pydantic import ValidationError
 
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError, InvalidInputError, UnavailableError
+from monero_escrow.core.loopback import is_loopback
 from monero_escrow.web.overview import Overview
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
 
 KEY_VARIABLE: Final = "MONERO_ESCROW_KEY"
 _LIMIT_SECONDS: Final = 5.0
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what a service listens on, and nobody asks
 
 
@@ -68,7 +68,7 @@ def checked_base(url: str | None) -> str:
         parts, host = urlsplit(""), None
     if host is None or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
         raise InvalidInputError("The URL is not of the form https://HOST.", what_to_do="Such as http://127.0.0.1:8080.")
-    if parts.scheme == "http" and host not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(host):
         raise InvalidInputError(
             "The key would cross the network for all to read.",
             what_to_do=f"Use https, or an SSH tunnel: ssh -L 8080:127.0.0.1:8080 {host}",

@@ -164,7 +164,11 @@ def _second_place(settings: Settings) -> list[Finding]:
 
 
 async def _slots(settings: Settings) -> AsyncIterator[Finding]:
-    slots = slots_of(settings)
+    try:
+        slots = slots_of(settings)
+    except EscrowError as error:
+        yield Finding.of("wallet processes", error)
+        return
     for slot in slots:
         yield await _slot(slot, settings)
     for spare in slots[len(slots) // len(ROLES) * len(ROLES) :]:

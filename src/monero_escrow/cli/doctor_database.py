@@ -14,6 +14,7 @@ from monero_escrow.cli.escrow import span
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.loopback import is_loopback
 from monero_escrow.service import open_store
 from monero_escrow.store import facts
 from monero_escrow.store.audit_glance import glance
@@ -29,7 +30,6 @@ _MOST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
 _AUDIT: Final = "audit trail"
 _LONGEST_UNSIGNED_SECONDS: Final = 3_600.0
 _MOST_TROUBLES: Final = 5
-_LOOPBACK: Final = ("", "localhost", "127.0.0.1", "::1")
 _PROVES_THE_SERVER: Final = "verify-full"
 _TLS: Final = text("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl")
 
@@ -129,7 +129,7 @@ def tls_finding(url: str, used: str | None) -> Finding:
     """
     target = make_url(url)
     host = str(target.host or target.query.get("host", ""))
-    near = host in _LOOPBACK or host.startswith("/")
+    near = not host or is_loopback(host) or host.startswith("/")
     connection = f"encrypted ({used})" if used else "not encrypted"
     if near or target.query.get("sslmode") == _PROVES_THE_SERVER:
         return Finding(Level.OK, "TLS", connection + ("; the server is on this machine" if near else ""))

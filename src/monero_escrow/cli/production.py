@@ -21,11 +21,12 @@ from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.escrows.mainnet import is_on_this_machine, require_ready_for_mainnet
+from monero_escrow.core.loopback import is_loopback, is_on_this_machine
+from monero_escrow.escrows.mainnet import require_ready_for_mainnet
+from monero_escrow.monero.static_access import access_of
 from monero_escrow.store.second_place import trouble_with
 
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
-_LOOPBACK: Final = (None, "", "localhost", "127.0.0.1", "::1")
 _DAY_SECONDS: Final = 86_400
 _OLDEST_BACKUP_DAYS: Final = 2
 
@@ -155,21 +156,23 @@ def _daemon(settings: Settings) -> Said:
 
 
 def _wallets(settings: Settings) -> Said:
-    apart = [url for url in settings.monero_rpc_urls if not is_on_this_machine(url)]
-    if any(url.startswith("http://") for url in apart):
-        return _error(
-            f"{apart[0]} is plain HTTP to another machine: whoever is between can use its wallet.",
-            "Let the service run its own processes, or use https.",
-        )
     if not settings.monero_rpc_urls:
-        return _ok("the service runs its own")
-    if settings.monero_rpc_login is None:
-        return _warning("Any process of this machine can use them.", "Give them --rpc-login and set MONERO_RPC_LOGIN.")
-    return _ok("they ask for a login")
+        hours = settings.fleet_rotate_hours
+        if not hours:
+            return _warning("Credentials of its own processes are never renewed.", "Leave FLEET_ROTATE_HOURS out.")
+        return _ok(f"the service runs its own, with credentials of at most {hours:g} hours")
+    try:
+        reached = access_of(settings)
+    except EscrowError as error:
+        return _error(error.message, error.what_to_do)
+    if open_ones := [url for url, access in reached.items() if access.login is None and access.client_digest is None]:
+        todo = "Give it --rpc-login, or a certificate of ours, by MONERO_RPC_CREDENTIALS_FILE (docs/fleet.md)."
+        return _warning(f"{open_ones[0]} serves whoever asks.", todo)
+    return _ok("they ask for a login or a certificate")
 
 
 def _callers(settings: Settings) -> Said:
-    if settings.server_host not in _LOOPBACK:
+    if not is_loopback(settings.server_host):
         return _error(
             f"The API listens on {settings.server_host} in the clear.",
             "Set SERVER_HOST=127.0.0.1, and put a proxy with TLS before it.",
@@ -181,7 +184,7 @@ def _server(settings: Settings) -> Said:
     if settings.database_url is None:
         return _ok("an encrypted file, for this service alone")
     url = make_url(settings.database_url.get_secret_value())
-    if url.host not in _LOOPBACK and url.query.get("sslmode") != "verify-full":
+    if url.host and not is_loopback(url.host) and url.query.get("sslmode") != "verify-full":
         return _error(f"{url.host} need not prove who it is.", "Add ?sslmode=verify-full to DATABASE_URL.")
     return _ok("PostgreSQL, on this machine or proved by its certificate")
 

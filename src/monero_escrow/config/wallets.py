@@ -31,6 +31,12 @@ class WalletSettings(BaseSettings):
     monero_rpc_login: SecretStr | None = Field(
         default=None, description="Digest login of all of them, as user:password, if they want one."
     )
+    monero_rpc_credentials_file: Path | None = Field(
+        default=None,
+        description="A file of mode 0600 with the login, the certificate's fingerprint and our own certificate for "
+        "each of them (docs/fleet.md). Plain http:// is for this machine alone; https:// elsewhere needs a "
+        "fingerprint.",
+    )
     fleet_min_trios: int = Field(
         default=1,
         ge=1,
@@ -48,6 +54,11 @@ class WalletSettings(BaseSettings):
     )
     fleet_quiet_seconds: float = Field(
         default=600, gt=0, description="How long a trio is not needed before it is stopped again."
+    )
+    fleet_rotate_hours: float = Field(
+        default=24,
+        ge=0,
+        description="Age at which one of its own processes is replaced by another with fresh credentials. 0: never.",
     )
     monero_bin_dir: Path | None = Field(
         default=None,
@@ -92,7 +103,7 @@ class WalletSettings(BaseSettings):
     def _check_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
             if "@" in url:
-                raise ValueError("logins do not belong into URLs: use MONERO_RPC_LOGIN")
+                raise ValueError("logins do not belong into URLs: use MONERO_RPC_LOGIN or MONERO_RPC_CREDENTIALS_FILE")
             if not is_base_url(url):
                 raise ValueError(f"{url} is not of the form http://HOST:PORT")
         places = [place_of_url(url) for url in urls]

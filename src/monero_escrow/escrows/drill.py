@@ -8,7 +8,6 @@ proof must not change what it is about.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,9 +25,9 @@ from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.fleet.inspection import inspect
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
+from monero_escrow.monero.access import fresh_access
 from monero_escrow.monero.processes import start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
-from monero_escrow.monero.rpc import Credentials
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 from monero_escrow.store import schema
 from monero_escrow.store.records import TrioRecord
@@ -138,16 +137,16 @@ class _NobodysWallets:
 @asynccontextmanager
 async def _scratch_slots(programs: MoneroPrograms, folder: Path, network: Network) -> AsyncIterator[SlotPool]:
     """One process of each role, with nothing open, ended afterwards."""
-    credentials = Credentials("drill", secrets.token_hex(16))
     async with AsyncExitStack() as stack:
         clients: dict[Role, WalletRpcClient] = {}
         for role in ROLES:
+            access = fresh_access(folder / role)
             process = await stack.enter_async_context(
                 await start_wallet_rpc(
-                    programs, folder / role, network=network, daemon_url=None, name=role, credentials=credentials
+                    programs, folder / role, network=network, daemon_url=None, name=role, access=access
                 )
             )
-            clients[role] = WalletRpcClient(process.url, credentials=credentials)
+            clients[role] = WalletRpcClient(process.url, credentials=access.login, tls=access.tls)
             stack.push_async_callback(clients[role].aclose)
         slots = await _ready(clients, network)
         pool = SlotPool(slots, SystemClock(), quarantine_seconds=0)

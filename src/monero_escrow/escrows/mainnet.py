@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 from monero_escrow.config import ACKNOWLEDGEMENT, UNLIMITED, Settings, SettingsError
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import InvalidInputError, UnavailableError
+from monero_escrow.core.loopback import is_on_this_machine
 from monero_escrow.core.money import PICONERO_PER_XMR, format_xmr, parse_xmr
 from monero_escrow.escrows.keep_elsewhere import require_second_place
 
@@ -102,14 +101,3 @@ def require_ready_for_mainnet(settings: Settings) -> None:
             "MONERO_DAEMON_URL is plain HTTP to another machine: whoever is between could say what is on the chain.",
             what_to_do="Run monerod on this machine, reach it through a tunnel that ends here, or use https.",
         )
-
-
-def is_on_this_machine(url: str) -> bool:
-    """Whether a URL leads to a loopback address. A name other than localhost may lead anywhere."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -33,6 +33,7 @@ from monero_escrow.fleet.reload import (
     starts_or_ends,
     url_changes,
 )
+from monero_escrow.fleet.rotation import Rotation
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.fleet.supervisor import FleetSupervisor, limits_of
 from monero_escrow.fleet.upkeep import Upkeep
@@ -69,6 +70,10 @@ def suitable_programs(settings: Settings) -> MoneroPrograms:
     return programs
 
 
+def _rotation_seconds(settings: Settings) -> float:
+    return settings.fleet_rotate_hours * 3600
+
+
 async def _nobody_else(_urls: Collection[str]) -> None:
     """A service that is alone need not ask whose processes they are."""
 
@@ -76,8 +81,8 @@ async def _nobody_else(_urls: Collection[str]) -> None:
 class Fleet:
     """The slots of one service. `prepare()`, then `run()` as one task beside the work, then `aclose()`.
 
-    `settings` are those of the last reload, of which only the URLs and the fleet's sizes count; all else stays as it
-    was at the start. `read_settings` reads them anew.
+    `settings` are those of the last reload, of which only the URLs, how they are reached, and the fleet's sizes and
+    rotation count; all else stays as it was at the start. `read_settings` reads them anew.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Fleet:
         self.local: LocalFleet | None = None
         self.upkeep: Upkeep | None = None
         self.supervisor: FleetSupervisor | None = None
+        self.rotation: Rotation | None = None
         self.health = HealthWatch(pool, clock, self._inspect)
         self.read_settings: Callable[[], Settings] = load_settings
         self.claim_urls: Callable[[Collection[str]], Awaitable[None]] = _nobody_else
@@ -146,11 +152,14 @@ class Fleet:
         self.supervisor = FleetSupervisor(
             self.pool, self.upkeep, local.memory_bytes, self._clock, limits_of(settings), idle_work=self._idle_work
         )
+        self.rotation = Rotation(self.pool, self.upkeep, self._clock, _rotation_seconds(settings))
         log.info("own_fleet", programs=str(programs.folder), monero=str(programs.version), folder=str(local.folder))
 
     def _size_own(self) -> None:
         if self.supervisor is not None:
             self.supervisor.set_limits(limits_of(self.settings))
+        if self.rotation is not None:
+            self.rotation.every_seconds = _rotation_seconds(self.settings)
 
     async def run(self) -> None:
         """Keep the slots as they should be, until cancelled."""
@@ -176,7 +185,8 @@ class Fleet:
                 log.info("slot_well", slot=slot.name)
 
     async def reload(self) -> Reloaded:
-        """Read the settings again and go over to their URL list and fleet sizes; all others wait for the next start.
+        """Read the settings again and go over to their URL list, its credentials, and the fleet's sizes and rotation;
+        all others wait for the next start.
 
         No lease is broken. Raises ReloadRefusedError, and has then changed nothing.
         """
@@ -230,6 +240,8 @@ class Fleet:
         if self._tasks is not None and self.upkeep is not None and self.supervisor is not None:
             self._tasks.create_task(self.upkeep.run())
             self._tasks.create_task(self.supervisor.run())
+        if self._tasks is not None and self.rotation is not None:
+            self._tasks.create_task(self.rotation.run())
 
     async def _join(self, slot: Slot) -> None:
         """Look at it, and let it join. One that cannot be used joins sick, and is looked at again."""
@@ -246,12 +258,13 @@ class Fleet:
         self.pool.add(slot)
 
     async def _join_after(self, before: Slot, slot: Slot) -> None:
-        await self.pool.until_gone(before)
-        async with self._reloading:  # a reload goes by what has joined, and by what is to join: never by neither
-            if slot in self._to_join:  # it may have been taken off the list again
-                self._to_join.discard(slot)
-                slot.sick = None
-                await self._join(slot)
+        with self.pool.expecting(slot.role):
+            await self.pool.until_gone(before)
+            async with self._reloading:  # a reload goes by what has joined, and by what is to join: never by neither
+                if slot in self._to_join:  # it may have been taken off the list again
+                    self._to_join.discard(slot)
+                    slot.sick = None
+                    await self._join(slot)
 
     def _urls_in_use(self) -> set[str]:
         """Those of the list, and of what drains still."""

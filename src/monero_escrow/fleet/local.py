@@ -3,8 +3,9 @@
 One folder a role, `DATA_DIR/fleet/ROLE/`: in `wallets` the wallet files of the class, which every process of the class
 finds (the program locks an open wallet's file, so that two never have the same one open; and one that is gone is
 rebuilt), and `process-…` for each process with its configuration, its log and its ring database. Only loopback is
-bound. A port is used by one slot: whoever still holds on to an earlier one reaches nobody. Each process has a login of
-its own, made for it: nobody else on the machine can use its wallets, and no other process is taken for it.
+bound. A port is used by one slot: whoever still holds on to an earlier one reaches nobody. Each process and the service
+know each other by a login and two certificates made for it (`monero/access.py`): nobody else on the machine can use its
+wallets, and no other process is taken for it.
 
 This starts and ends what it is told to. How many there should be, `upkeep.py` sees to.
 """
@@ -30,10 +31,10 @@ from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.fleet.instance import identify
 from monero_escrow.fleet.orphans import CONFIG_NAME, end_orphans
 from monero_escrow.fleet.slot import Slot
-from monero_escrow.monero.errors import AuthenticationRefusedError
+from monero_escrow.monero.access import Access, fresh_access, remove_left_keys
 from monero_escrow.monero.processes import ChildProcess, ProgramFailedError, lasting_port, start_wallet_rpc
 from monero_escrow.monero.programs import MoneroPrograms
-from monero_escrow.monero.rpc import CallHook, Credentials
+from monero_escrow.monero.rpc import CallHook
 from monero_escrow.monero.versions import abilities_of
 from monero_escrow.monero.wallet_rpc import WalletRpcClient
 
@@ -41,8 +42,6 @@ log = structlog.get_logger(__name__)
 
 _PORTS_REMEMBERED: Final = 1_000
 _GRACE_SECONDS: Final = 3.0
-_USER: Final = "fleet"
-_PASSWORD_BYTES: Final = 32
 _LOGS_KEPT: Final = 3
 _TRIM_EVERY_SECONDS: Final = 60.0
 LEAST_FREE_BYTES: Final = 64 << 20  # wallet files, logs and ring databases of a trio
@@ -114,19 +113,20 @@ class LocalFleet:
         folder = self.folder / role / f"process-{secrets.token_hex(16)}"
         self._folders.add(folder)
         try:
-            login = Credentials(_USER, secrets.token_hex(_PASSWORD_BYTES))
-            child = await self._process(role, folder, login)
-            return await self._made_a_slot(role, folder, child, login)
+            child, access = await self._process(role, folder)
+            return await self._made_a_slot(role, folder, child, access)
         except BaseException:
             self._folders.discard(folder)
             self._tidy(role)
             raise
 
-    async def _process(self, role: Role, folder: Path, login: Credentials) -> ChildProcess:
+    async def _process(self, role: Role, folder: Path) -> tuple[ChildProcess, Access]:
+        """A process that answers, and the one way to it."""
         try:
+            access = fresh_access(folder)
             port = lasting_port(besides=self._ports)
             self._ports.append(port)
-            return await start_wallet_rpc(
+            child = await start_wallet_rpc(
                 self.programs,
                 folder,
                 network=self._network,
@@ -134,16 +134,18 @@ class LocalFleet:
                 wallet_dir=wallets_folder(self.folder, role),
                 port=port,
                 config_file=folder / CONFIG_NAME,
-                credentials=login,
+                access=access,
             )
         except OSError as error:  # also of the whole machine's, such as no free descriptor
             raise FleetFolderError(f"No process can be started in {folder.parent}: {error.strerror}.") from None
+        return child, access
 
-    async def _made_a_slot(self, role: Role, folder: Path, child: ChildProcess, login: Credentials) -> Slot:
+    async def _made_a_slot(self, role: Role, folder: Path, child: ChildProcess, access: Access) -> Slot:
+        hook = self._on_call(child.url) if self._on_call else None
         slot = Slot(
             next(self._numbers),
             role,
-            WalletRpcClient(child.url, credentials=login, on_call=self._on_call(child.url) if self._on_call else None),
+            WalletRpcClient(child.url, credentials=access.login, tls=access.tls, on_call=hook),
             abilities_of(self.programs.version),
             managed=True,
             wallet_dir=wallets_folder(self.folder, role),
@@ -151,7 +153,6 @@ class LocalFleet:
         running = self._running[slot] = _Running(child, folder)
         child.name = slot.name
         try:
-            await _require_a_login(child.url)
             await identify(slot)
             await slot.rpc.auto_refresh(False)  # it would run on the one thread, in the middle of our calls
         except EscrowError as error:
@@ -218,6 +219,7 @@ class LocalFleet:
             ended = [folder for folder in (self.folder / role).glob("process-*") if folder not in self._folders]
             for folder in ended:
                 (folder / CONFIG_NAME).unlink(missing_ok=True)
+                remove_left_keys(folder)
                 shutil.rmtree(folder / "ringdb", ignore_errors=True)
             for folder in sorted(ended, key=lambda folder: folder.stat().st_mtime)[:-_LOGS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -237,17 +239,3 @@ def require_usable_folder(folder: Path) -> None:
         raise FleetFolderError(f"{folder} cannot be written: {error.strerror}.") from None
     if free_bytes < LEAST_FREE_BYTES:
         raise FleetFolderError(f"The disk of {folder} is full: {free_bytes >> 20} MiB are left.")
-
-
-async def _require_a_login(url: str) -> None:
-    """Raises ProgramFailedError when a call without a login is answered there: our process would refuse it, so another
-    program has taken the port between our look at it and the process's.
-    """
-    stranger = WalletRpcClient(url)
-    try:
-        await stranger.get_version()
-    except AuthenticationRefusedError:
-        return
-    finally:
-        await stranger.aclose()
-    raise ProgramFailedError("Another program has taken its port.")

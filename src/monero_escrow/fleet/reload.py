@@ -2,7 +2,8 @@
 
 Settings that would be another service's are no wish but a mistake: a file that is cut off, or not there.
 
-A URL is known again by the place it leads to. It must not come to serve another role by its new position: its process
+A URL is known again by the place it leads to. With other credentials it is a slot of its own, which joins when the one
+before has left. It must not come to serve another role by its new position: its process
 holds wallets of its class, and a process of one class never opens another's wallet.
 """
 
@@ -32,7 +33,9 @@ _OF_ONE_SERVICE: Final = ("db_encryption_key", "db_encryption_key_file", "data_d
 
 @dataclass(frozen=True, slots=True)
 class UrlChanges:
-    """The slots of a new list that are not in the pool yet, and those of the pool that are on the list no more."""
+    """The slots of a new list that are not in the pool yet, and those of the pool that are on the list no more, or not
+    as they were.
+    """
 
     joining: tuple[Slot, ...]
     leaving: tuple[Slot, ...]
@@ -78,7 +81,8 @@ def require_same_service(at_start: Settings, now: Settings) -> None:
 def url_changes(now: Sequence[Slot], wanted: Sequence[Slot]) -> UrlChanges:
     """Compare the static slots that stay in the pool with those of the new list. Raises ReloadRefusedError.
 
-    Example: of A, B, C and D, E, F, the list A, B, C lets D, E and F leave; the list B, C, D is refused.
+    Example: of A, B, C and D, E, F, the list A, B, C lets D, E and F leave; the list B, C, D is refused. The same list
+    with another login for B lets B leave and join.
     """
     known = {place_of(slot): slot for slot in now}
     listed = {place_of(slot): slot for slot in wanted}
@@ -89,9 +93,10 @@ def url_changes(now: Sequence[Slot], wanted: Sequence[Slot]) -> UrlChanges:
                 what_to_do=f"Take whole trios off the list ({', '.join(ROLES)}), or put other URLs in the places of "
                 "those you remove. Nothing was changed.",
             )
+    staying = {place for place in known.keys() & listed.keys() if known[place].access == listed[place].access}
     return UrlChanges(
-        joining=tuple(slot for place, slot in listed.items() if place not in known),
-        leaving=tuple(slot for place, slot in known.items() if place not in listed),
+        joining=tuple(slot for place, slot in listed.items() if place not in staying),
+        leaving=tuple(slot for place, slot in known.items() if place not in staying),
     )
 
 

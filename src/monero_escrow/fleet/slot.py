@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from monero_escrow.core.roles import Role
 from monero_escrow.monero.ports import WalletRpc
+from monero_escrow.monero.static_access import StaticAccess
 from monero_escrow.monero.versions import Abilities
 
 
@@ -17,7 +18,7 @@ class Slot:
 
     `mark` is how the instance that was inspected last is known again; None until then (`instance.py`). `managed`: the
     service started the process itself and may end it; `wallet_dir` is then the folder of its class's wallet files.
-    `draining`: it leaves the pool as soon as it can (`pool.py`).
+    `draining`: it leaves the pool as soon as it can (`pool.py`). `access`: how a configured process is reached.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Slot:
     managed: bool = False
     draining: bool = False
     wallet_dir: Path | None = None
+    access: StaticAccess | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

@@ -120,6 +120,26 @@ class Upkeep:
                 self._pool.drain(slot)
         self._fill(role)
 
+    def age_seconds(self, slot: Slot) -> float:
+        """How long ago it joined; 0 for one that was not started here."""
+        now = self._clock.monotonic()
+        return now - self._started.get(slot, now)
+
+    async def replace(self, slot: Slot) -> Slot | None:
+        """Start another process of its class, and let this one leave as soon as that serves. Answers the other; None
+        when this one left by itself meanwhile, or the other ended at once.
+
+        Until then there is one process more than wanted, and never one fewer. Raises ProgramFailedError when none can
+        be started: then all stays as it was.
+        """
+        fresh = await self._local.start_slot(slot.role)
+        if slot not in self.staying(slot.role) or not self._local.runs(fresh):
+            await self._local.stop_slot(fresh)
+            return None
+        self._joins(fresh)
+        self._pool.drain(slot)
+        return fresh
+
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:

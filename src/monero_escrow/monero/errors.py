@@ -50,10 +50,40 @@ class CallAbandonedError(TransportError):
 
 
 class AuthenticationRefusedError(TransportError):
-    """The process wants other credentials, or has a certificate other than the pinned one. Nothing was changed."""
+    """One side does not take the other for what it should be. The call did not run and changed nothing."""
 
     code = "authentication_refused"
     what_to_do = "Give the credentials and the certificate this process was started with."
+
+
+class LoginRefusedError(AuthenticationRefusedError):
+    """The process wants another login, or the one it was started with is not given."""
+
+    code = "login_refused"
+    what_to_do = (
+        "Set the login that the process was started with (--rpc-login): in MONERO_RPC_CREDENTIALS_FILE, or for all "
+        "processes in MONERO_RPC_LOGIN."
+    )
+
+
+class WrongCertificateError(AuthenticationRefusedError):
+    """Who answers there is not known: it may be another program. Nothing was sent to it."""
+
+    code = "wrong_certificate"
+    what_to_do = (
+        "Find out what listens there. Only if it is your own process with a new certificate, put that one's "
+        "fingerprint into MONERO_RPC_CREDENTIALS_FILE."
+    )
+
+
+class CallerRefusedError(AuthenticationRefusedError):
+    """The process ended the handshake: it does not know our certificate, or we have none to show."""
+
+    code = "caller_refused"
+    what_to_do = (
+        "Start the process with the fingerprint of our certificate in --rpc-ssl-allowed-fingerprints, and give "
+        "client_certificate and client_key in MONERO_RPC_CREDENTIALS_FILE."
+    )
 
 
 class NotMoneroError(TransportError):

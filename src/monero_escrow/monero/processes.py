@@ -2,8 +2,9 @@
 
 A child lives in a session of its own, so that Ctrl-C in a terminal reaches us first, and is killed by the kernel
 should we die (`setpriv --pdeathsig`, where there is one; start children from the main thread, for the kernel watches
-the thread). No process is ever looked up or ended by name. Only loopback is bound. A password reaches the program in
-a file of mode 0600. Of our environment a child gets only what every program needs, and so no key or login of ours.
+the thread). No process is ever looked up or ended by name. Only loopback is bound. A login and keys reach the program
+in files of mode 0600, never on its command line. Of our environment a child gets only what every program needs, and so
+no key or login of ours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import secrets
 import shutil
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import InvalidInputError, UnavailableError
+from monero_escrow.monero.access import Access
 from monero_escrow.monero.daemon import DaemonClient
 from monero_escrow.monero.errors import TransportError
 from monero_escrow.monero.programs import MoneroPrograms
@@ -171,7 +172,7 @@ async def start_wallet_rpc(
     wallet_dir: Path | None = None,
     port: int | None = None,
     credentials: Credentials | None = None,
-    tls: ssl.SSLContext | None = None,
+    access: Access | None = None,
     config_file: Path | None = None,
     extra_flags: Sequence[str] = (),
 ) -> ChildProcess:
@@ -179,24 +180,31 @@ async def start_wallet_rpc(
 
     `folder` holds its log, its settings and (unless `wallet_dir` is given) its wallets; `port` is a free one by
     default. A `config_file` that is given stands on its command line, by which the process can be told from any
-    other. With `tls`, the client's context for waiting, `extra_flags` name the process's certificate and the
-    fingerprints it allows.
+    other. With `access`, made in the same folder, it takes calls over TLS from the holder of that alone, and the files
+    that told it so are gone when this returns or raises. `credentials` are a login without TLS.
     """
     wallets = wallet_dir or folder / "wallets"
-    _make_folders(folder, wallets)
-    port = free_port() if port is None else _still_free(port)
-    arguments = [
-        *("--rpc-bind-ip", LOOPBACK, "--rpc-bind-port", str(port), "--rpc-ssl", "enabled" if tls else "disabled"),
-        *("--wallet-dir", str(wallets), "--shared-ringdb-dir", str(folder / "ringdb"), "--non-interactive"),
-        *_NETWORK_FLAGS[network],
-        *_daemon_flags(daemon_url),
-        *_login_flags(config_file or folder / f"{name}.conf", credentials, always=config_file is not None),
-        *extra_flags,
-    ]
-    url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}"
-    child = await _started(name, programs.wallet_rpc, arguments, folder / f"{name}.log", url)
-    client = WalletRpcClient(url, credentials=credentials, tls=tls)
-    await _until_it_answers(child, client.get_version, client.aclose)
+    config = config_file or folder / f"{name}.conf"
+    login, tls = (access.login, access.tls) if access is not None else (credentials, None)
+    try:
+        _make_folders(folder, wallets)
+        port = free_port() if port is None else _still_free(port)
+        arguments = [
+            *("--rpc-bind-ip", LOOPBACK, "--rpc-bind-port", str(port), *(() if tls else ("--rpc-ssl", "disabled"))),
+            *("--wallet-dir", str(wallets), "--shared-ringdb-dir", str(folder / "ringdb"), "--non-interactive"),
+            *_NETWORK_FLAGS[network],
+            *_daemon_flags(daemon_url),
+            *_login_flags(config, login, access.settings if access else (), always=config_file is not None),
+            *extra_flags,
+        ]
+        url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}"
+        child = await _started(name, programs.wallet_rpc, arguments, folder / f"{name}.log", url)
+        client = WalletRpcClient(url, credentials=login, tls=tls)
+        await _until_it_answers(child, client.get_version, client.aclose)
+    finally:
+        if access is not None:  # it has read them, once, or never will
+            access.forget()
+            config.unlink(missing_ok=True)
     return child
 
 
@@ -251,14 +259,19 @@ def _daemon_flags(daemon_url: str | None) -> tuple[str, ...]:
     return ("--daemon-address", parts.netloc, *ssl_flags, *trust)
 
 
-def _login_flags(config: Path, credentials: Credentials | None, *, always: bool) -> tuple[str, ...]:
-    """How the program learns of its login, or that it has none: by a file, written `always` or if there is a login."""
+def _login_flags(
+    config: Path, credentials: Credentials | None, settings: Sequence[str], *, always: bool
+) -> tuple[str, ...]:
+    """How the program learns of its login, or that it has none: by a file, written `always` or if there is a login.
+    `settings` are further lines of that file.
+    """
     if credentials is None and not always:
         return ("--disable-rpc-login",)
     config.unlink(missing_ok=True)
     descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write("disable-rpc-login=1\n" if credentials is None else _login_line(credentials))
+        file.writelines(f"{setting}\n" for setting in settings)
     return ("--config-file", str(config))
 
 

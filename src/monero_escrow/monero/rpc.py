@@ -16,7 +16,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -27,14 +26,17 @@ from aiohttp.client_middleware_digest_auth import DigestAuthMiddleware
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.monero.error_codes import refusal_of
 from monero_escrow.monero.errors import (
-    AuthenticationRefusedError,
     CallAbandonedError,
+    CallerRefusedError,
+    LoginRefusedError,
     MoneroRpcError,
     NotMoneroError,
     ProcessUnreachableError,
     TransportError,
+    WrongCertificateError,
 )
 from monero_escrow.monero.fields import Fields
+from monero_escrow.monero.tls import NotPinnedError, shown_fingerprint
 
 CONNECT_LIMIT_SECONDS: Final = 5.0
 LONGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -57,19 +59,6 @@ class CallHook(Protocol):
     def __call__(self, method: str, seconds: float, outcome: str) -> None: ...
 
 
-def pinned_tls(server_certificate: Path, client_certificate: Path, client_key: Path) -> ssl.SSLContext:
-    """Mutual TLS with a process that shows exactly `server_certificate` (PEM) and knows the client's fingerprint.
-
-    Names are not checked: the one certificate that is trusted is the process's own.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cafile=server_certificate)
-    context.load_cert_chain(client_certificate, client_key)
-    return context
-
-
 def checked_url(url: str) -> str:
     """A base URL without a trailing slash; `InvalidInputError` unless it is http(s)://host:port and nothing else."""
     try:
@@ -87,7 +76,8 @@ def checked_url(url: str) -> str:
 
 
 class RpcConnection:
-    """One connection to one program. `url` is http(s)://host:port; `tls` is for https.
+    """One connection to one program. `url` is http(s)://host:port; `tls` is for https (`tls.py`), without one the
+    machine's authorities decide.
 
     A call that was sent and given up on, by time-out, cancellation or a lost connection, may still run. Unless that
     would do no harm (`rests=False`), `abandoned` is True from then on, until `forget_abandoned`.
@@ -186,7 +176,7 @@ class RpcConnection:
                 ) as answer,
             ):
                 if answer.status == 401:
-                    raise AuthenticationRefusedError(self.url, method, "the credentials are refused")
+                    raise LoginRefusedError(self.url, method, self._login_trouble())
                 if answer.status != 200:
                     raise NotMoneroError(self.url, method, f"HTTP status {answer.status}")
                 return await self._content(method, answer)
@@ -194,10 +184,8 @@ class RpcConnection:
             if state.sent:
                 self._abandon(rests)
             raise
-        except (ssl.SSLError, aiohttp.ClientSSLError):
-            raise AuthenticationRefusedError(
-                self.url, method, "the other side's certificate, or ours, is refused"
-            ) from None
+        except aiohttp.ClientSSLError as error:  # of the handshake: nothing was sent
+            raise self._no_handshake(method, error) from None
         except (aiohttp.InvalidURL, aiohttp.ClientResponseError):
             raise NotMoneroError(self.url, method, "the answer is not HTTP as Monero speaks it") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -205,6 +193,23 @@ class RpcConnection:
                 raise ProcessUnreachableError(self.url, method, "no connection could be made") from None
             self._abandon(rests)
             raise self._no_answer(method, error, limit_seconds) from None
+
+    def _login_trouble(self) -> str:
+        return "it wants a login, and none is set" if self._credentials is None else "it refuses the login"
+
+    def _no_handshake(self, method: str, error: aiohttp.ClientSSLError) -> TransportError:
+        """Why there is no TLS connection, in the words of whoever has to mend it."""
+        cause = error.__cause__
+        if isinstance(cause, NotPinnedError):
+            shown = shown_fingerprint(cause.shown)
+            return WrongCertificateError(self.url, method, f"it shows another certificate than the pinned one: {shown}")
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return WrongCertificateError(
+                self.url, method, "it shows a certificate that no authority of this machine vouches for, nor a pin"
+            )
+        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+            return CallerRefusedError(self.url, method, "it refuses our certificate, or wants one")
+        return NotMoneroError(self.url, method, "it does not speak TLS")
 
     def _abandon(self, rests: bool) -> None:
         if rests:
