@@ -15,7 +15,7 @@ def test_loopback_is_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host", ["", "0.0.0.0", "10.0.0.7", "localhost.example.com", "127.0.0.1.example.com", "fe80::1"]
-)  # noqa: S104
+)
 def test_what_may_lead_anywhere_is_not(host: str) -> None:
     assert not is_loopback(host)
 
