@@ -13,9 +13,10 @@ def test_loopback_is_this_machine(host: str) -> None:
     assert is_on_this_machine(f"http://{f'[{host}]' if ':' in host else host}:18081")
 
 
-@pytest.mark.parametrize(
-    "host", ["", "0.0.0.0", "10.0.0.7", "localhost.example.com", "127.0.0.1.example.com", "fe80::1"]
-)
+_ELSEWHERE = ("", "0.0.0.0", "10.0.0.7", "localhost.example.com", "127.0.0.1.example.com", "fe80::1")  # noqa: S104
+
+
+@pytest.mark.parametrize("host", _ELSEWHERE)
 def test_what_may_lead_anywhere_is_not(host: str) -> None:
     assert not is_loopback(host)
 
