@@ -65,6 +65,16 @@ def _readable(settings: dict[str, object], folder: Path) -> None:
     (folder / "database.key").chmod(0o644)
 
 
+def _readable_by_the_group(settings: dict[str, object], folder: Path) -> None:
+    (folder / "database.key").chmod(0o640)
+
+
+def _token_in_a_file(settings: dict[str, object], folder: Path) -> None:
+    del settings["metrics_token"]
+    (folder / "token").write_text("0123456789abcdef")
+    settings["metrics_token_file"] = folder / "token"
+
+
 def _open_folder(settings: dict[str, object], folder: Path) -> None:
     (folder / "data").chmod(0o755)
 
@@ -97,6 +107,11 @@ def _set(**changes: object) -> Change:
         ("database key", Level.ERROR, _key_beside_the_data),
         ("data folder", Level.ERROR, _open_folder),
         ("database", Level.ERROR, _set(database_url="postgresql://u@db.example.com/escrow?sslmode=require")),
+        ("database", Level.ERROR, _set(database_url="postgresql:///escrow?host=db.example.com")),
+        ("database", Level.OK, _set(database_url="postgresql:///escrow?host=/run/postgresql")),
+        ("database", Level.OK, _set(database_url="postgresql://u@db.example.com/escrow?sslmode=verify-full")),
+        ("database key", Level.ERROR, _readable_by_the_group),
+        ("metrics", Level.OK, _token_in_a_file),
         ("second place", Level.ERROR, _set(backup_url=None)),
         ("backup", Level.WARNING, _old_backup),
         ("daemon", Level.ERROR, _set(monero_daemon_url=None)),

@@ -49,7 +49,7 @@ def doctor(*, production: Annotated[bool, Parameter(negative="")] = False, json_
     Parameters
     ----------
     production
-        Also go through the hardening checklist of docs/security.md, line by line.
+        Also go through the hardening checklist of docs/hardening.md, line by line.
     """
     findings = asyncio.run(_all_findings(production))
     if json_output:

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from monero_escrow.cli.escrow import span
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.loopback import is_loopback
 from monero_escrow.service import open_store
 from monero_escrow.store import facts
 from monero_escrow.store.audit_glance import glance
 from monero_escrow.store.migrate import SchemaMissingError
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.opening import DatabaseMovedError, PostgresqlStore, open_sqlcipher
-from monero_escrow.store.postgresql import place_of
+from monero_escrow.store.postgresql import Proof, place_of, proof_of
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 
@@ -30,7 +28,6 @@ _MOST_CLOCK_DIFFERENCE_SECONDS: Final = 5.0
 _AUDIT: Final = "audit trail"
 _LONGEST_UNSIGNED_SECONDS: Final = 3_600.0
 _MOST_TROUBLES: Final = 5
-_PROVES_THE_SERVER: Final = "verify-full"
 _TLS: Final = text("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl")
 
 
@@ -127,12 +124,10 @@ def tls_finding(url: str, used: str | None) -> Finding:
 
     `used` is the version of TLS that the connection has.
     """
-    target = make_url(url)
-    host = str(target.host or target.query.get("host", ""))
-    near = not host or is_loopback(host) or host.startswith("/")
+    proof = proof_of(url)
     connection = f"encrypted ({used})" if used else "not encrypted"
-    if near or target.query.get("sslmode") == _PROVES_THE_SERVER:
-        return Finding(Level.OK, "TLS", connection + ("; the server is on this machine" if near else ""))
+    if proof is not Proof.NONE:
+        return Finding(Level.OK, "TLS", connection + ("; the server is on this machine" if proof is Proof.NEAR else ""))
     hint = "Add sslmode=verify-full&sslrootcert=FILE to DATABASE_URL: docs/postgresql.md."
     return Finding(Level.WARNING, "TLS", f"{connection}, and nobody checks that it is this server", hint)
 

@@ -1,4 +1,4 @@
-"""`monero-escrow doctor --production`: the hardening checklist of docs/security.md, line by line.
+"""`monero-escrow doctor --production`: the hardening checklist of docs/hardening.md, line by line.
 
 The list in the docs is made from `CHECKLIST`, so that what is asked there is looked at here. Nothing is changed. A line
 that cannot be looked at from here says so; it is never passed over.
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.engine import make_url
-
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.address import Network
@@ -24,9 +22,10 @@ from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.loopback import is_loopback, is_on_this_machine
 from monero_escrow.escrows.mainnet import require_ready_for_mainnet
 from monero_escrow.monero.static_access import access_of
+from monero_escrow.store.postgresql import Proof, place_of, proof_of
 from monero_escrow.store.second_place import trouble_with
 
-_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+_NOT_ITS_OWNER: Final = stat.S_IRWXG | stat.S_IRWXO
 _DAY_SECONDS: Final = 86_400
 _OLDEST_BACKUP_DAYS: Final = 2
 
@@ -59,7 +58,7 @@ def production_findings(settings: Settings) -> list[Finding]:
 
 
 def checklist_markdown() -> str:
-    """The list as docs/security.md has it."""
+    """The list as docs/hardening.md has it."""
     return "\n".join(f"{number}. **{line.name}.** {line.asks}" for number, line in enumerate(CHECKLIST, 1)) + "\n"
 
 
@@ -108,7 +107,7 @@ def _database_key(settings: Settings) -> Said:
             "The key comes from the environment, where other processes of this user can read it.",
             "Write it into a file of mode 0600 and set DB_ENCRYPTION_KEY_FILE.",
         )
-    if (trouble := _readable_by_others(file)) is not None:
+    if (trouble := _trouble_of(file)) is not None:
         return _error(trouble, f"chmod 600 {file}")
     if file.resolve().is_relative_to(settings.data_dir.resolve()):
         return _error("The key lies in DATA_DIR, beside what it opens.", "Keep it elsewhere.")
@@ -119,7 +118,7 @@ def _data_dir(settings: Settings) -> Said:
     folder = settings.data_dir
     if not folder.exists():
         return _ok(f"{folder} will be made with mode 0700")
-    if (trouble := _readable_by_others(folder)) is not None:
+    if (trouble := _trouble_of(folder)) is not None:
         return _error(trouble, f"chmod 700 {folder}")
     return _ok(f"{folder} is its owner's alone")
 
@@ -183,14 +182,19 @@ def _callers(settings: Settings) -> Said:
 def _server(settings: Settings) -> Said:
     if settings.database_url is None:
         return _ok("an encrypted file, for this service alone")
-    url = make_url(settings.database_url.get_secret_value())
-    if url.host and not is_loopback(url.host) and url.query.get("sslmode") != "verify-full":
-        return _error(f"{url.host} need not prove who it is.", "Add ?sslmode=verify-full to DATABASE_URL.")
-    return _ok("PostgreSQL, on this machine or proved by its certificate")
+    url = settings.database_url.get_secret_value()
+    proof = proof_of(url)
+    if proof is Proof.NONE:
+        return _error(f"{place_of(url)} need not prove who it is.", "Add ?sslmode=verify-full to DATABASE_URL.")
+    return _ok(f"PostgreSQL, {proof}")
 
 
 def _metrics(settings: Settings) -> Said:
-    if settings.metrics_token is None:
+    try:
+        token = settings.token_of_metrics()
+    except EscrowError as error:
+        return _error(error.message, error.what_to_do)
+    if token is None:
         return _warning("Nothing reads the metrics: nobody is told when it fails.", "Set METRICS_TOKEN.")
     return _ok("Prometheus has a token of its own")
 
@@ -213,7 +217,7 @@ def _memory(_: Settings) -> Said:
     return _ok("no core dumps, no swap")
 
 
-def _readable_by_others(path: Path) -> str | None:
+def _trouble_of(path: Path) -> str | None:
     try:
         found = path.stat()
     except OSError as error:
@@ -222,7 +226,7 @@ def _readable_by_others(path: Path) -> str | None:
         return f"{path} belongs to another user."
     return (
         f"{path} can be read or changed by others (mode {found.st_mode & 0o777:04o})."
-        if found.st_mode & _OTHERS
+        if found.st_mode & _NOT_ITS_OWNER
         else None
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any, Final
 
 import psycopg
@@ -21,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
+from monero_escrow.core.loopback import is_loopback
 
 WRITERS: Final = 8
 READERS: Final = 4
@@ -207,6 +209,23 @@ def place_of(url: str) -> str:
     target = make_url(url)
     host, port = target.host or target.query.get("host"), target.port or target.query.get("port")
     return f"{host or 'the local socket'}{f':{port}' if port else ''}/{target.database or ''}"
+
+
+class Proof(StrEnum):
+    """Why it is this very server that answers; or nobody knows."""
+
+    NEAR = "on this machine"
+    CERTIFICATE = "proved by its certificate"
+    NONE = "not proved"
+
+
+def proof_of(url: str) -> Proof:
+    """What a URL asks the server to prove of itself. Whoever else answered would read what is asked."""
+    target = make_url(url)
+    hosts = str(target.host or target.query.get("host", "")).split(",")
+    if all(not host or host.startswith("/") or is_loopback(host) for host in hosts):
+        return Proof.NEAR
+    return Proof.CERTIFICATE if target.query.get("sslmode") == "verify-full" else Proof.NONE
 
 
 @contextmanager
