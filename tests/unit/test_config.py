@@ -329,3 +329,17 @@ def test_all_that_is_wrong_is_told_at_once(setting: pytest.MonkeyPatch) -> None:
 def test_settings_cannot_be_changed_once_they_are_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().server_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("postgres://u:p@db.example.com/escrow", "postgresql://u:p@db.example.com/escrow"),
+        ("postgresql:///escrow?host=/run/postgresql", "postgresql:///escrow?host=/run/postgresql"),
+        (" postgresql://u@/escrow?host=a,b ", "postgresql://u@/escrow?host=a,b"),
+    ],
+)
+def test_a_database_url_stays_as_it_is_but_for_the_name_of_its_scheme(written: str, used: str) -> None:
+    url = load_settings(database_url=written).database_url
+    assert url is not None
+    assert url.get_secret_value() == used

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -77,10 +77,11 @@ class StorageSettings(BaseSettings):
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value().strip():
             return None
-        parts = urlsplit(url.get_secret_value().strip())
-        if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+        text = url.get_secret_value().strip()
+        scheme, _, rest = text.partition("://")
+        if scheme not in ("postgresql", "postgres") or len(urlsplit(text).path) < 2:
             raise ValueError("is not of the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        return SecretStr(urlunsplit(parts._replace(scheme="postgresql")))
+        return SecretStr(f"postgresql://{rest}")  # `urlunsplit` would drop the slashes before a socket's database
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
