@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -14,9 +15,11 @@ from sqlalchemy.exc import IntegrityError
 
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.money import PICONERO_PER_XMR
 from monero_escrow.demo.private_postgres import FAST, IMMEDIATE
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.init_escrow import init_escrow
+from monero_escrow.escrows.mainnet import TooMuchAtOnceError
 from monero_escrow.monero.waiting import until
 from monero_escrow.store import own_commit
 from monero_escrow.store.opening import open_postgresql
@@ -84,6 +87,21 @@ async def test_two_that_add_the_same_order_at_once_get_one_escrow_and_both_an_an
 
     assert len({found.id for found, *_ in answers}) == 1
     assert await states(store) == {State.SETTING_UP: 1}
+
+
+async def test_of_many_orders_at_once_only_those_are_taken_that_the_limit_has_room_for(
+    ctx: Context, store: SqlStore
+) -> None:
+    limited = replace(ctx, settings=ctx.settings.model_copy(update={"most_xmr_at_once": "2.5"}))
+    orders = [replace(order(), order_id=f"order-{number}") for number in range(8)]
+    amount_piconero = orders[0].terms.amount_piconero
+    answers = await asyncio.gather(
+        *(init_escrow(limited, "shop", one, "shop:1") for one in orders), return_exceptions=True
+    )
+
+    taken = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert len(taken) == 25 * PICONERO_PER_XMR // 10 // amount_piconero < len(orders)
+    assert {type(answer) for answer in answers if isinstance(answer, BaseException)} == {TooMuchAtOnceError}
 
 
 async def test_two_that_record_an_answer_under_one_key_at_once_both_get_the_first_one(
