@@ -73,10 +73,15 @@ def test_limits_are_low_on_mainnet_none_elsewhere_and_as_they_are_set() -> None:
     assert value_limits(raised) == ValueLimits(7 * XMR + XMR // 2, None)
 
 
-@pytest.mark.parametrize("limit", ["-1", "0", "a lot", "1e3", "1,5", ""])
+@pytest.mark.parametrize("limit", ["-1", "00", "a lot", "1e3", "1,5", ""])
 def test_a_limit_that_is_no_amount_is_refused(limit: str) -> None:
     with pytest.raises(SettingsError, match="MOST_XMR_AT_ONCE"):
         settings(most_xmr_at_once=limit)
+
+
+def test_with_a_limit_of_nothing_no_order_is_taken() -> None:
+    with pytest.raises(TooMuchAtOnceError, match="at most 0 XMR"):
+        value_limits(settings(most_xmr_at_once="0")).check(1, lambda: 0)
 
 
 def test_an_order_fits_up_to_the_last_piconero() -> None:

@@ -36,7 +36,8 @@ def create(
     Parameters
     ----------
     scope
-        What it may do: shop (orders of one shop), arbiter (rulings), operator (look at everything).
+        What it may do: shop (orders of one shop), arbiter (rulings), operator (look at everything, run the fleet,
+        settle held payouts; decide no split).
     shop
         The shop it belongs to; needed for scope shop.
     name

@@ -6,6 +6,14 @@ syntax as `.env`). The environment wins. Secrets are given by file where possibl
 
 from monero_escrow.config.settings import Settings, load_settings, named_settings_file
 from monero_escrow.config.values import SettingsError
-from monero_escrow.config.wallets import ACKNOWLEDGEMENT, UNLIMITED
+from monero_escrow.config.wallets import ACKNOWLEDGEMENT, NOTHING, UNLIMITED
 
-__all__ = ["ACKNOWLEDGEMENT", "UNLIMITED", "Settings", "SettingsError", "load_settings", "named_settings_file"]
+__all__ = [
+    "ACKNOWLEDGEMENT",
+    "NOTHING",
+    "UNLIMITED",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+    "named_settings_file",
+]

@@ -14,6 +14,7 @@ from monero_escrow.core.money import InvalidAmountError, parse_xmr
 
 SLOTS_PER_TRIO: Final = 3
 UNLIMITED: Final = "unlimited"
+NOTHING: Final = "0"
 ACKNOWLEDGEMENT: Final = "I know that Monero multisig is experimental and that coins in it can be lost"
 
 
@@ -79,7 +80,7 @@ class WalletSettings(BaseSettings):
     most_xmr_at_once: str | None = Field(
         default=None,
         description="An order is refused while the open escrows and it are for more than this together; in XMR, or "
-        f"`{UNLIMITED}`. Unless set: 50 on mainnet, else {UNLIMITED}.",
+        f"`{UNLIMITED}`. Unless set: 50 on mainnet, else {UNLIMITED}. 0: no orders are taken.",
     )
     monero_daemon_url: str | None = Field(
         default=None,
@@ -117,7 +118,7 @@ class WalletSettings(BaseSettings):
     @field_validator("most_xmr_per_escrow", "most_xmr_at_once")
     @classmethod
     def _check_limit(cls, limit: str | None) -> str | None:
-        if limit is not None and limit != UNLIMITED:
+        if limit is not None and limit not in (UNLIMITED, NOTHING):
             try:
                 parse_xmr(limit)
             except InvalidAmountError as error:

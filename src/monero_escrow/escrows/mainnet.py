@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from monero_escrow.config import ACKNOWLEDGEMENT, UNLIMITED, Settings, SettingsError
+from monero_escrow.config import ACKNOWLEDGEMENT, NOTHING, UNLIMITED, Settings, SettingsError
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import InvalidInputError, UnavailableError
 from monero_escrow.core.loopback import is_on_this_machine
@@ -79,6 +79,8 @@ def value_limits(settings: Settings) -> ValueLimits:
 def _limit(setting: str | None, unless_set: int | None) -> int | None:
     if setting is None:
         return unless_set
+    if setting == NOTHING:
+        return 0
     return None if setting == UNLIMITED else parse_xmr(setting)
 
 
