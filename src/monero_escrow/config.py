@@ -15,8 +15,9 @@ from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from monero_escrow.config_callers import CallerSettings
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 
@@ -32,7 +33,7 @@ class SettingsError(EscrowError):
     what_to_do = "Correct them (docs/configuration.md lists all), then run `monero-escrow doctor`."
 
 
-class Settings(BaseSettings):
+class Settings(CallerSettings):
     """All settings. Durations are seconds, amounts piconero, depths blocks."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
