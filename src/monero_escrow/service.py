@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -236,18 +236,17 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             conductor.ctx.clock, conductor.ctx.metrics, settings.most_connections, settings.slow_caller_seconds
         )
         server = _Server(server_config(app, settings, connections, tls), on_exit=live_of(app).close)
-        where = f"port {settings.server_port} of {settings.server_host}"
-        with signals.passed_on(server, conductor.ctx.fleet, tls):
+        with ExitStack() as stack:
+            try:
+                sockets = stack.enter_context(listeners(settings, connections))
+            except OSError as error:
+                where = f"port {settings.server_port} of {settings.server_host}"
+                raise CannotListenError(f"The HTTP API cannot listen on {where}: {error.strerror}.") from None
+            scheme = "http" if tls is None else "https"
+            log.info("serving", url=f"{scheme}://{settings.server_host}:{settings.server_port}", docs="/docs")
+            stack.enter_context(signals.passed_on(server, conductor.ctx.fleet, tls))
             async with _at_work(live_of(app).run(), door_of(app).run(), connections.run()):
-                try:
-                    with listeners(settings, connections) as sockets:
-                        scheme = "http" if tls is None else "https"
-                        log.info(
-                            "serving", url=f"{scheme}://{settings.server_host}:{settings.server_port}", docs="/docs"
-                        )
-                        await server.serve(sockets=list(sockets))
-                except OSError as error:
-                    raise CannotListenError(f"The HTTP API cannot listen on {where}: {error.strerror}.") from None
+                await server.serve(sockets=list(sockets))
 
 
 class Signals:

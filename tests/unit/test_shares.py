@@ -1,4 +1,4 @@
-"""Limits of several nodes together: what one lets through counts for the others, once, and only while they hear of it."""
+"""Limits of several nodes together: what one lets through counts for the others, and once."""
 
 from __future__ import annotations
 

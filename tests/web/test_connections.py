@@ -188,7 +188,7 @@ async def test_connections_at_work_are_not_closed_for_new_ones(world: World) -> 
     async def wait(*_: object) -> None:
         await release.wait()
 
-    world.conductor.wait_while = wait  # type: ignore[method-assign]
+    world.conductor.wait_while = wait  # type: ignore[method-assign,assignment]
     async with serving(world) as (port, connections):
         url = f"http://127.0.0.1:{port}"
         clients = [httpx2.AsyncClient(base_url=url, timeout=30) for _ in range(20)]

@@ -20,7 +20,7 @@ keys_app = App(name="keys", help="Make, list, rotate and revoke API keys.")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DAY_SECONDS = 86_400
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": _DAY_SECONDS}
 
 

@@ -46,10 +46,11 @@ class Attempts:
         if len(failures) >= MOST_FAILURES and _hash(key) not in self._good:
             self.metrics.rate_limited.labels(LABEL).inc()
             wait_seconds = failures[0] + WINDOW_SECONDS - now
+            minutes = math.ceil(wait_seconds / 60)
             raise TooManyAttemptsError(
                 "Too many wrong keys were tried from here.",
                 retry_after=wait_seconds,
-                what_to_do=f"Wait {math.ceil(wait_seconds / 60)} minutes, then use a key of `monero-escrow keys create`.",
+                what_to_do=f"Wait {minutes} minutes, then use a key of `monero-escrow keys create`.",
             )
 
     def failed(self, address: str) -> None:
