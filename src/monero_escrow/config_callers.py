@@ -76,6 +76,11 @@ class CallerSettings(BaseSettings):
     )
     rate_limit_address_orders: float = Field(default=3000, ge=0, description="The same for one address.")
 
+    @field_validator("tls_cert_file", "tls_key_file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:

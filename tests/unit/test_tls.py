@@ -144,6 +144,8 @@ def test_files_that_are_not_there_or_hold_something_else_are_named(tmp_path: Pat
 
 def test_certificate_and_key_are_set_both_or_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     assert OwnTls.of(Settings(_env_file=None)) is None
+    monkeypatch.setenv("TLS_CERT_FILE", "")
+    assert OwnTls.of(load_settings()) is None
     monkeypatch.setenv("TLS_CERT_FILE", "cert.pem")
     with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE, or neither"):
         load_settings()

@@ -1,6 +1,6 @@
 """Slow and idle connections against a real server: they are closed in time, and nobody is kept out by them.
 
-`MONERO_ESCROW_IDLE_CONNECTIONS=10000` is the long form; so many need as many descriptors twice.
+`MONERO_ESCROW_IDLE_CONNECTIONS=10000` is the long form.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ async def test_whoever_does_not_take_the_answer_is_cut_off(world: World) -> None
 @settings_are(slow_caller_seconds=120, most_connections=500)
 async def test_idle_connections_keep_nobody_out(world: World) -> None:
     idle: list[socket.socket] = []
-    with many_descriptors(2 * IDLE + 2000):
+    with many_descriptors(IDLE + 2500):
         async with serving(world) as (port, connections):
             try:
                 for number in range(IDLE):
