@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
+from monero_escrow.clock import SystemClock
 from monero_escrow.config import Settings, SettingsError, load_settings
 from monero_escrow.fleet.fleet import Fleet
 from monero_escrow.service import Signals
-from monero_escrow.web.listening import UnsafeListeningError, require_safe_listening
+from monero_escrow.telemetry.metrics import Metrics
+from monero_escrow.web.connections import Connections
+from monero_escrow.web.listening import UnsafeListeningError, listeners, require_safe_listening
 from monero_escrow.web.tls import OwnTls, TlsFilesError
 
 PASSWORD = b"a password nobody typed"
@@ -170,3 +174,15 @@ def test_off_loopback_there_must_be_tls_and_names(host: str, tmp_path: Path) -> 
         require_safe_listening(Settings(_env_file=None, server_host=host, **pair))  # type: ignore[arg-type]
     require_safe_listening(Settings(_env_file=None, server_host=host, **pair, **names))  # type: ignore[arg-type]
     require_safe_listening(Settings(_env_file=None, server_host=host, behind_tls_proxy=True, **names))  # type: ignore[arg-type]
+
+
+def test_localhost_is_listened_on_wherever_it_is_and_a_taken_port_is_told() -> None:
+    connections = Connections(SystemClock(), Metrics(), 10, 1)
+    settings = Settings(_env_file=None, server_host="localhost", server_port=0)
+    with listeners(settings, connections) as sockets:
+        assert 1 <= len(sockets) <= 2
+        port = next(listener for listener in sockets if listener.family == socket.AF_INET).getsockname()[1]
+        taken = settings.model_copy(update={"server_host": "127.0.0.1", "server_port": port})
+        with pytest.raises(OSError, match="in use"), listeners(taken, connections):
+            pass
+    assert all(listener.fileno() == -1 for listener in sockets)

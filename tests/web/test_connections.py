@@ -19,9 +19,11 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 
 from monero_escrow.monero.waiting import until
 from monero_escrow.web.connections import CROWDED, REFUSED, SLOW, Connections
+from monero_escrow.web.limits import RequestContext
 from monero_escrow.web.listening import listeners
 from monero_escrow.web.server import MOST_HEAD_BYTES, server_config
 from monero_escrow.web.tls import OwnTls
@@ -140,7 +142,14 @@ async def test_whoever_does_not_take_the_answer_is_cut_off(world: World) -> None
         while True:
             await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
 
-    world.app = endless  # type: ignore[assignment]
+    world.app = RequestContext(endless)  # type: ignore[assignment]
+    with capture_logs() as said:
+        await _never_read(world)
+    assert "caller_left" in [line["event"] for line in said]
+    assert "request_failed" not in [line["event"] for line in said]
+
+
+async def _never_read(world: World) -> None:
     async with serving(world) as (port, connections):
         connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(HEAD)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monero_escrow.clock import Clock
@@ -182,10 +183,12 @@ class Turns:
                     await send(message)
             except TimeoutError:
                 self._connections.close(peer, SLOW)
-                raise
+                raise ClientDisconnect from None
 
         self._connections.busy(peer)
         try:
             await self.app(scope, receive, send_in_time)
+        except ClientDisconnect:
+            log.info("caller_left", seconds=patience_seconds)  # with half an answer; there is nobody to tell
         finally:
             self._connections.waits(peer)

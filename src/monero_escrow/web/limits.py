@@ -74,6 +74,8 @@ class RequestContext:
         with bound_contextvars(request_id=request_id), asked_from(client[0] if client else None):
             try:
                 await self.app(scope, receive, send_with_headers)
+            except ClientDisconnect:  # no fault of ours: the caller did not take the answer
+                raise
             except Exception:
                 log.exception("request_failed")
                 if status is not None:  # half an answer is out: the server must cut the connection

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +18,7 @@ from monero_escrow.web.connections import Connections, Listener
 log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 2048
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _DESCRIPTORS_BESIDE: Final = 1024
 """For the database, wallet processes, files: more than the largest fleet needs."""
 
@@ -50,24 +52,41 @@ def listeners(settings: Settings, connections: Connections) -> Iterator[list[Lis
     """Bound sockets for every address that SERVER_HOST means, closed after the block. Raises OSError."""
     _allow_descriptors(settings.most_connections + _DESCRIPTORS_BESIDE)
     bound: list[Listener] = []
+    not_here: OSError | None = None
     try:
         found = socket.getaddrinfo(
             settings.server_host, settings.server_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            listener = Listener(family, kind, protocol)
-            listener.connections = connections
-            bound.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-            listener.setblocking(False)
+            try:
+                bound.append(_listener(family, kind, protocol, address, connections))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                not_here = error  # localhost means ::1 too, which not every machine has
+        if not bound and not_here is not None:
+            raise not_here
         yield bound
     finally:
         for listener in bound:
             listener.close()
+
+
+def _listener(family: int, kind: int, protocol: int, address: Any, connections: Connections) -> Listener:
+    """Raises OSError."""
+    listener = Listener(family, kind, protocol)
+    listener.connections = connections
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _allow_descriptors(wanted: int) -> None:
