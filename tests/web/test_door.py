@@ -8,10 +8,15 @@ from urllib.parse import unquote
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from monero_escrow.core.life_cycle import State
+from monero_escrow.nodes.shares import Shares
 from monero_escrow.store import schema
+from monero_escrow.web.door import door_of
+from monero_escrow.web.problems import TooManyRequestsError
+from monero_escrow.web.rates import Limit, RateLimits
 from web.page_visits import sign_in
 from web.test_limits import asgi
 from web.world import OTHER_SHOP, Coin, World, order_body, problem_of, settings_are
@@ -199,3 +204,24 @@ async def test_a_key_counts_in_the_header_alone(world: World) -> None:
             problem_of(await client.get(path), 401, "unauthenticated")
         client.cookies.set("monero_escrow_session", key)
         problem_of(await client.get("/api/escrows"), 401, "unauthenticated")
+
+
+@settings_are(database_url=SecretStr("postgresql://somebody@localhost/escrow"), rate_limit_requests=0.5)
+async def test_on_a_shared_database_the_limits_of_the_api_are_told_to_the_other_nodes(world: World) -> None:
+    world.clock.stands_at = 1000.0
+    here, there = door_of(world.app).shares, RateLimits(world.settings, world.clock, world.ctx.metrics)
+    assert here is not None
+    other = Shares(world.store, world.clock, "another", there)
+    await here.round()
+    await other.round()
+    async with world.client("shop") as client:
+        assert [(await client.get("/api/escrows")).status_code for _ in range(6)] == [200] * 5 + [429]
+    await here.round()
+    await other.round()
+    key_id = (await world.store.read(lambda tx: tx.keys.all()))[0].id
+    with pytest.raises(TooManyRequestsError):
+        there.charge([(Limit.KEY, key_id)])
+
+
+async def test_on_a_file_there_is_nobody_to_tell(world: World) -> None:
+    assert door_of(world.app).shares is None
