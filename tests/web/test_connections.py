@@ -31,7 +31,7 @@ from unit.test_tls import write_pair
 from web.world import World, order_body, settings_are
 
 IDLE = int(os.environ.get("MONERO_ESCROW_IDLE_CONNECTIONS", "2000"))
-PATIENCE_SECONDS = 0.6
+PATIENCE_SECONDS = 1.0
 HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -222,7 +222,7 @@ async def test_connections_at_work_are_not_closed_for_new_ones(world: World) -> 
             await client.aclose()
 
 
-@settings_are(slow_caller_seconds=PATIENCE_SECONDS)
+@settings_are(slow_caller_seconds=3)  # a handshake and a head have to fit in, however busy the machine is
 async def test_over_tls_a_handshake_that_never_begins_is_closed_too_and_answers_say_that_tls_is_kept(
     world: World, tmp_path: Path
 ) -> None:
