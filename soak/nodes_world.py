@@ -144,6 +144,8 @@ class _Site:
             "NODE_NAME": name,
             "DATA_DIR": str(data),
             "SERVER_HOST": wire.node_address,
+            "BEHIND_TLS_PROXY": "true",  # there is none: the network is of this machine alone
+            "ALLOWED_HOSTS": "*",
             "DATABASE_URL": await _through(wire, self.books_url),
             "MONERO_DAEMON_URL": await _through(wire, self.daemon_url),
         }

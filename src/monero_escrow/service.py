@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,12 +47,16 @@ from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
+from monero_escrow.web.connections import Connections
+from monero_escrow.web.door import door_of
+from monero_escrow.web.listening import listeners, require_safe_listening
 from monero_escrow.web.pages.install import close_pages, live_of
+from monero_escrow.web.server import server_config
+from monero_escrow.web.tls import OwnTls
 
 log = structlog.get_logger(__name__)
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-_STOP_SECONDS = 3  # for answers under way; whoever waits for a set-up finds it again
 
 
 class AlreadyRunningError(EscrowError):
@@ -227,33 +231,33 @@ async def _serve(settings: Settings, signals: Signals) -> None:
     require_ready_for_mainnet(settings)
     if (trouble := trouble_with(settings)) is not None:
         log.warning("second_place", reason=trouble, setting="BACKUP_URL")
+    require_safe_listening(settings)
+    tls = OwnTls.of(settings)
     async with running_service(settings) as conductor:
         app = create_app(conductor)
-        config = uvicorn.Config(
-            app,
-            host=settings.server_host,
-            port=settings.server_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_STOP_SECONDS,
+        connections = Connections(
+            conductor.ctx.clock, conductor.ctx.metrics, settings.most_connections, settings.slow_caller_seconds
         )
-        log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
-        server = _Server(config, on_exit=partial(close_pages, app))
-        try:
-            with signals.passed_on(server, conductor.ctx.fleet):
-                async with _at_work(live_of(app).run()):
-                    await server.serve()
-        except SystemExit:  # uvicorn's way of saying that it could not listen
-            where = f"port {settings.server_port} of {settings.server_host}"
-            raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
+        server = _Server(server_config(app, settings, connections, tls), on_exit=partial(close_pages, app))
+        with ExitStack() as stack:
+            try:
+                sockets = stack.enter_context(listeners(settings, connections))
+            except OSError as error:
+                where = f"port {settings.server_port} of {settings.server_host}"
+                raise CannotListenError(f"The HTTP API cannot listen on {where}: {error.strerror}.") from None
+            scheme = "http" if tls is None else "https"
+            log.info("serving", url=f"{scheme}://{settings.server_host}:{settings.server_port}", docs="/docs")
+            stack.enter_context(signals.passed_on(server, conductor.ctx.fleet, tls))
+            async with _at_work(live_of(app).run(), door_of(app).run(), connections.run()):
+                await server.serve(sockets=list(sockets))
 
 
 class Signals:
     """What signals do, from the beginning of a service to its end, so that none ends it without its clean-up.
 
     SIGINT and SIGTERM end it: its server, or the start if there is no server yet. Once it ends they do nothing more.
-    SIGHUP reads the list of processes and the fleet's sizes again; what it did, or what was wrong, is in the log.
+    SIGHUP reads the list of processes and the fleet's sizes again, and our certificate; what it did, or what was wrong,
+    is in the log.
     """
 
     def __init__(self) -> None:
@@ -262,6 +266,7 @@ class Signals:
         self._ended_start: asyncio.Task[object] | None = None
         self._server: uvicorn.Server | None = None
         self._fleet: Fleet | None = None
+        self._tls: OwnTls | None = None
         self._reloads: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Signals:
@@ -281,9 +286,9 @@ class Signals:
         return self._ended_start.uncancel() == 0
 
     @contextmanager
-    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None) -> Iterator[None]:
+    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None, tls: OwnTls | None = None) -> Iterator[None]:
         """For the block signals go to these; after it, whatever comes finds a service that ends already."""
-        self._start, self._server, self._fleet = None, server, fleet
+        self._start, self._server, self._fleet, self._tls = None, server, fleet, tls
         try:
             yield
         finally:
@@ -302,9 +307,20 @@ class Signals:
         if self._fleet is None:
             _tell_refused(starts_or_ends())
             return
+        if self._tls is not None:
+            _read_anew(self._tls)
         task = asyncio.create_task(_reload(self._fleet))
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
+
+
+def _read_anew(tls: OwnTls) -> None:
+    try:
+        tls.reload()
+    except EscrowError as error:
+        _tell_refused(error)
+    else:
+        log.info("certificate_read")
 
 
 async def _reload(fleet: Fleet) -> None:

@@ -9,6 +9,7 @@ from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.store import schema
 from monero_escrow.store.audit_checkpoints import make_checkpoint
 from monero_escrow.store.records import Scope
+from monero_escrow.store.share_table import Share
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.store.transaction import Transaction
 from unit.rows import NETWORK, add_funded, address, decide, hex64, message, participants, plan
@@ -45,6 +46,7 @@ def fill_every_table(tx: Transaction) -> None:
     tx.connection.execute(insert(schema.scanned_blocks).values(height=2_000_000_000, hash=hex64("block")))
     tx.nodes.join("node", "first", "0.1.0", 15.0)
     tx.nodes.use_slots("node", {"place": "http://127.0.0.1:1"})
+    tx.shares.publish(Share("first", "run", {"key:0123": (7, 1.5)}))
 
 
 def _add_trio(tx: Transaction, trio_id: str, escrow_id: str | None) -> None:

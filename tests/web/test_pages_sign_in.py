@@ -6,7 +6,7 @@ import pytest
 
 from monero_escrow.core.roles import ROLES
 from monero_escrow.store.records import Scope
-from monero_escrow.web.pages.attempts import MOST_FAILURES
+from monero_escrow.web.attempts import MOST_FAILURES
 from monero_escrow.web.pages.session import COOKIE, SESSION_SECONDS
 from web.page_visits import ORIGIN, form_token_of, read, send, sign_in, signed_in
 from web.world import World

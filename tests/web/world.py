@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 from nacl import bindings
 
@@ -69,17 +70,24 @@ def ascii_json(body: object) -> dict[str, Any]:
     return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json"}}
 
 
+def settings_are(**values: Any) -> pytest.MarkDecorator:
+    """The test's world has these settings."""
+    return pytest.mark.parametrize("web_settings", [values], ids=["settings"])
+
+
 class SettableClock:
     """The machine's clock, put forward at will."""
 
     def __init__(self) -> None:
         self.ahead_seconds = 0.0
+        self.stands_at: float | None = None
+        """What `monotonic` says, if a test stops it."""
 
     def now(self) -> float:
         return time.time() + self.ahead_seconds
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() if self.stands_at is None else self.stands_at
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -19,6 +19,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from monero_escrow.cli.doctor_callers import look_at_callers
 from monero_escrow.cli.doctor_database import database_findings
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.cli.options import Json
@@ -89,6 +90,7 @@ async def _all_findings(production: bool) -> list[Finding]:
     findings.extend([finding async for finding in _slots(settings)])
     findings.extend(await _daemon(settings))
     findings.append(_port(settings))
+    findings += look_at_callers(settings)
     findings.extend(_wallet_dir(settings))
     if production:
         findings.extend(production_findings(settings))

@@ -16,10 +16,12 @@ from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.transaction import Transaction
 
-keys_app = App(name="keys", help="Make, list and revoke API keys.")
+keys_app = App(name="keys", help="Make, list, rotate and revoke API keys.")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DAY_SECONDS = 86_400
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": _DAY_SECONDS}
 
 
 @keys_app.command
@@ -52,10 +54,7 @@ def create(
             raise InvalidInputError(
                 "Shop and name are 1 to 64 letters, digits and . _ -.", what_to_do="Choose another."
             )
-    if days is not None and days <= 0:
-        raise InvalidInputError(
-            "--days must be more than 0.", what_to_do="Leave it out for a key that does not expire."
-        )
+    _check_days(days)
 
     def make(tx: Transaction) -> tuple[ApiKeyRecord, str]:
         now = tx.nodes.now()
@@ -88,12 +87,13 @@ def list_keys(*, json_output: Json = False) -> None:
                 "created_at": when(key.created_at),
                 "expires_at": when(key.expires_at),
                 "revoked_at": when(key.revoked_at),
+                "last_used_at": when(key.last_used_at),
             }
             for key in keys
         ]
         print(json.dumps(rows))
         return
-    table = Table("id", "scope", "shop", "name", "created", "expires", "revoked")
+    table = Table("id", "scope", "shop", "name", "created", "expires", "revoked", "last used")
     for key in keys:
         table.add_row(
             key.id,
@@ -103,8 +103,44 @@ def list_keys(*, json_output: Json = False) -> None:
             when(key.created_at),
             when(key.expires_at),
             when(key.revoked_at),
+            when(key.last_used_at),
         )
     Console().print(table)
+
+
+@keys_app.command
+def rotate(
+    key_id: str,
+    /,
+    *,
+    overlap: Annotated[str, Parameter(help="How long the old key is good still, as 30m, 24h or 7d; 0s: no longer.")],
+    days: Annotated[float | None, Parameter(help="How long the new key is valid; as long as the old one was.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Make a key like this one and show it, this once; the old one expires when the overlap ends.
+
+    Give the new key to whoever has the old one while both are good. Sessions of the old key end with it.
+    """
+    overlap_seconds = _seconds(overlap)
+    _check_days(days)
+
+    def change(tx: Transaction) -> tuple[ApiKeyRecord, str, float | None]:
+        now = tx.nodes.now()
+        expires_at = None if days is None else now + days * _DAY_SECONDS
+        record, key = tx.keys.rotate(key_id, now, overlap_seconds, expires_at)
+        old_ends_at = next(old.expires_at for old in tx.keys.all() if old.id == key_id)
+        detail = {"key_id": key_id, "new_key_id": record.id, "scope": record.scope.value, "shop": record.shop_id}
+        tx.audit.add("command line", "key_rotated", now, detail={**detail, "old_expires_at": when(old_ends_at)})
+        return record, key, old_ends_at
+
+    record, key, old_ends_at = in_database(change, writes=True)
+    if json_output:
+        shown = {"id": record.id, "scope": record.scope, "shop": record.shop_id, "key": key}
+        print(json.dumps({**shown, "replaces": key_id, "old_expires_at": when(old_ends_at)}))
+        return
+    print(key)
+    told = f"Key {record.id} ({record.scope}). It is shown only this once. Key {key_id} opens nothing after "
+    Console(stderr=True).print(f"{told}{when(old_ends_at)}.")
 
 
 @keys_app.command
@@ -118,3 +154,18 @@ def revoke(key_id: str, /) -> None:
 
     in_database(end, writes=True)
     print(f"Key {key_id} opens nothing any more.")
+
+
+def _check_days(days: float | None) -> None:
+    if days is not None and days <= 0:
+        raise InvalidInputError(
+            "--days must be more than 0.", what_to_do="Leave it out for a key that does not expire."
+        )
+
+
+def _seconds(duration: str) -> float:
+    """Of "30m", "24h", "7d". Raises InvalidInputError."""
+    found = _DURATION.fullmatch(duration.strip())
+    if found is None:
+        raise InvalidInputError("--overlap is no duration.", what_to_do="Write it as 30m, 24h or 7d.")
+    return int(found[1]) * _UNIT_SECONDS[found[2]]

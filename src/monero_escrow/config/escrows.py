@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class EscrowSettings(BaseSettings):
-    """Settings of escrows."""
+    """Escrows: deposits, payouts, waits."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 

@@ -14,7 +14,7 @@ from monero_escrow.config.values import SettingsError, parse_key, text_of
 
 
 class StorageSettings(BaseSettings):
-    """Settings of what is kept."""
+    """What is kept: the database, its key, the copies."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 

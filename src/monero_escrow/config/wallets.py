@@ -19,7 +19,7 @@ ACKNOWLEDGEMENT: Final = "I know that Monero multisig is experimental and that c
 
 
 class WalletSettings(BaseSettings):
-    """Settings of Monero."""
+    """Monero: the network, the daemon, the wallet processes."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 

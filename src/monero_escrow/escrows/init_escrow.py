@@ -127,10 +127,15 @@ async def _go_on(ctx: Context, begun: Begun) -> None:
         ctx.nudge(begun.escrow.id)
 
 
+def is_order_id(text: str) -> bool:
+    """Whether a shop may call an order so."""
+    return _ORDER_ID.fullmatch(text) is not None
+
+
 def check_order(ctx: Context, order: Order) -> None:
     """Everything that can be said against an order without the database."""
     terms, settings = order.terms, ctx.settings
-    if not _ORDER_ID.fullmatch(order.order_id):
+    if not is_order_id(order.order_id):
         raise OrderIdError("The order id is empty, too long, or has characters that do not belong in one.")
     if terms.amount_piconero > LARGEST_ORDER_PICONERO:
         raise InvalidAmountError(f"An order is at most {format_xmr(LARGEST_ORDER_PICONERO)} XMR.")

@@ -81,6 +81,11 @@ class EscrowTable:
         row = self._connection.execute(self._one.where(*where)).one_or_none()
         return None if row is None else _record(row)
 
+    def known_orders(self, shop_id: str, order_ids: Collection[str]) -> set[str]:
+        """Those of the shop's orders that have an escrow."""
+        query = select(_t.c.order_id).where(_t.c.shop_id == shop_id, _t.c.order_id.in_(list(order_ids)))
+        return set(self._connection.scalars(query))
+
     def page(
         self,
         *,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
 
 from monero_escrow.core.errors import NotFoundError
 from monero_escrow.store import schema
@@ -71,6 +72,30 @@ class KeyTable:
             raise NotFoundError(
                 "There is no such key that could be revoked.", what_to_do="See `monero-escrow keys list`."
             )
+
+    def rotate(
+        self, key_id: str, now: float, overlap_seconds: float, expires_at: float | None
+    ) -> tuple[ApiKeyRecord, str]:
+        """A key like this one, which expires when the overlap is over, if not sooner. Raises NotFoundError.
+
+        `expires_at` is the new one's; None gives it as long a life as the old one was made for, or no end.
+        """
+        old = self.find_by_id(key_id, now)
+        if old is None:
+            raise NotFoundError("There is no such key that is valid.", what_to_do="See `monero-escrow keys list`.")
+        if expires_at is None and old.expires_at is not None:
+            expires_at = now + (old.expires_at - old.created_at)
+        ends_at = now + overlap_seconds
+        earlier = or_(_t.c.expires_at.is_(None), _t.c.expires_at > ends_at)
+        self._connection.execute(update(_t).where(_t.c.id == key_id, earlier).values(expires_at=ends_at))
+        return self.create(old.scope, old.shop_id, old.name, now, expires_at)
+
+    def used(self, last_uses: Mapping[str, float]) -> None:
+        """When each of these keys, by id, opened something last."""
+        for key_id in sorted(last_uses):  # in one order for all nodes, so that no two wait for each other
+            at = last_uses[key_id]
+            before = or_(_t.c.last_used_at.is_(None), _t.c.last_used_at < at)
+            self._connection.execute(update(_t).where(_t.c.id == key_id, before).values(last_used_at=at))
 
 
 def _hash(key: str) -> str:

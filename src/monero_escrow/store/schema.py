@@ -366,3 +366,13 @@ duties = Table(
     Column("fence", BigInteger, nullable=False, default=0, comment="grows with each claim; a stale one is refused"),
     comment="What one node at a time does for all, such as the scan of the chain.",
 )
+
+rate_shares = Table(
+    "rate_shares",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("run", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("taken", JSON, nullable=False, comment="by bucket: which of that name, and how much"),
+    comment="What each node let through lately, so that the limits hold for all nodes together.",
+)

@@ -18,6 +18,7 @@ from monero_escrow.store.payout_table import OutputTable, PayoutTable
 from monero_escrow.store.scan_table import ScanTable
 from monero_escrow.store.sealing import Sealer
 from monero_escrow.store.session_table import SessionTable
+from monero_escrow.store.share_table import ShareTable
 from monero_escrow.store.tally import Tally, take_tally
 from monero_escrow.store.trail_tables import IdempotencyTable, Journal, Outbox
 from monero_escrow.store.trio_table import TrioTable
@@ -51,6 +52,7 @@ class Transaction:
         self.sessions = SessionTable(connection)
         self.evidence = EvidenceTable(connection)
         self.nodes = NodeTable(connection)
+        self.shares = ShareTable(connection)
         self.work = WorkTable(connection)
 
     @contextmanager

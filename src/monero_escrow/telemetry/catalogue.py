@@ -144,6 +144,17 @@ KEY_DENIALS = _counter(
     "Requests refused for their key: none or not valid (scope none), or of a scope that may not.",
     "scope",
 )
+RATE_LIMITED = _counter(
+    "rate_limited",
+    "Requests answered 429: limit is key, address, key_orders, address_orders, or attempts (too many wrong keys).",
+    "limit",
+)
+CONNECTIONS_CLOSED = _counter(
+    "connections_closed",
+    "Connections closed on callers: cause is slow (a head, or reading an answer), crowded (to make room for a new one) "
+    "or refused (none could make room).",
+    "cause",
+)
 
 # --- read at the moment of a scrape -----------------------------------------------------------------------------------
 
@@ -206,6 +217,8 @@ COUNTED: Final = (
     DATABASE_SECONDS,
     DATABASE_ERRORS,
     KEY_DENIALS,
+    RATE_LIMITED,
+    CONNECTIONS_CLOSED,
 )
 
 READ_AT_SCRAPE: Final = (

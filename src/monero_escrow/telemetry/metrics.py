@@ -71,6 +71,8 @@ class Metrics:
         self.database_seconds = self._histogram(catalogue.DATABASE_SECONDS)
         self.database_errors = self._counter(catalogue.DATABASE_ERRORS)
         self.key_denials = self._counter(catalogue.KEY_DENIALS)
+        self.rate_limited = self._counter(catalogue.RATE_LIMITED)
+        self.connections_closed = self._counter(catalogue.CONNECTIONS_CLOSED)
 
     def _counter(self, row: Metric) -> Counter:
         return Counter(f"{PREFIX}{row.name}", row.help, row.labels, registry=self.registry)

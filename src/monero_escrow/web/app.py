@@ -24,6 +24,8 @@ from monero_escrow.web import (
     rescan,
 )
 from monero_escrow.web.dependencies import give_conductor
+from monero_escrow.web.door import AtTheDoor, give_door
+from monero_escrow.web.forwarded import Forwarded
 from monero_escrow.web.limits import BodyLimit, RequestContext
 from monero_escrow.web.openapi import use_problem_media_type
 from monero_escrow.web.pages.install import install_pages
@@ -81,7 +83,11 @@ def create_app(conductor: Conductor) -> FastAPI:
         docs_page,
     ):
         app.include_router(room.router)
+    door = give_door(app, conductor.ctx)
     install_pages(app, conductor, tallies)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(RequestContext)  # the outermost: what it adds, every answer has
+    settings = conductor.ctx.settings
+    app.add_middleware(BodyLimit, body_seconds=settings.slow_caller_seconds)
+    app.add_middleware(AtTheDoor, door=door, hosts=settings.allowed_hosts)
+    app.add_middleware(RequestContext)  # what it adds, every answer has
+    app.add_middleware(Forwarded, trusted=settings.trusted_proxies)  # the outermost: all others know who calls
     return app

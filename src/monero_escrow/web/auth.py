@@ -1,7 +1,8 @@
 """Who calls: bearer API keys, and the scope that each endpoint asks for.
 
-A key is found by its hash; what it may do is its scope. Nothing here knows an escrow: which of them a caller may see is
-`access.py`.
+A key is found by its hash, in an index: how long that takes tells at most of a hash, from which no way leads to a key
+of 256 random bits. METRICS_TOKEN is compared in constant time. What a key may do is its scope. Nothing here knows an
+escrow: which of them a caller may see is `access.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.telemetry.metrics import NO_SCOPE
 from monero_escrow.web.dependencies import TheConductor, TheMetricsToken
+from monero_escrow.web.door import TheAddress, TheDoor
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
+from monero_escrow.web.rates import Limit
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -56,18 +59,28 @@ class Caller:
 
 
 async def _authenticated(
-    conductor: TheConductor, sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    conductor: TheConductor,
+    door: TheDoor,
+    address: TheAddress,
+    sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Caller:
-    """The caller. Raises UnauthenticatedError, the same for a key that is unknown, expired or revoked."""
+    """The caller. Raises UnauthenticatedError, the same for a key that is unknown, expired or revoked;
+    TooManyAttemptsError, TooManyRequestsError."""
     denials = conductor.ctx.metrics.key_denials
     if sent is None:
         denials.labels(NO_SCOPE).inc()
         raise UnauthenticatedError("The request has no API key.")
     key, now = sent.credentials, conductor.ctx.clock.now()
+    door.attempts.require_patience(address, key)
     record = await conductor.ctx.store.read(lambda tx: tx.keys.find(key, now))
     if record is None:
         denials.labels(NO_SCOPE).inc()
+        door.attempts.failed(address)
+        door.notes.refused(address)
         raise UnauthenticatedError("The API key is unknown, expired or revoked.")
+    door.attempts.succeeded(key)
+    door.limits.charge([(Limit.KEY, record.id)])
+    door.notes.used(record.id)
     caller = Caller(record)
     structlog.contextvars.bind_contextvars(caller=caller.actor)
     return caller
@@ -99,6 +112,8 @@ _operator = _with_scope(Scope.OPERATOR)
 async def _may_read_metrics(
     conductor: TheConductor,
     token: TheMetricsToken,
+    door: TheDoor,
+    address: TheAddress,
     sent: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
     """METRICS_TOKEN, which is compared without the database, or an operator's key. Raises as for any other endpoint."""
@@ -106,7 +121,7 @@ async def _may_read_metrics(
         theirs, ours = sent.credentials.encode(), token.get_secret_value().encode()
         if hmac.compare_digest(theirs, ours):
             return
-    await _operator(await _authenticated(conductor, sent), conductor)
+    await _operator(await _authenticated(conductor, door, address, sent), conductor)
 
 
 MetricsReader = Annotated[None, Depends(_may_read_metrics)]

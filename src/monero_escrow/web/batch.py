@@ -18,9 +18,10 @@ from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller, ShopCaller
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.door import TheAddress, TheDoor
 from monero_escrow.web.idempotency import HEADER, REPLAYED_HEADER, Repeatable
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.orders import order_of
+from monero_escrow.web.orders import new_orders, order_of
 from monero_escrow.web.problems import problem_of, problem_of_fields
 from monero_escrow.web.render import escrow_answer
 from monero_escrow.web.schemas import BatchAnswer, BatchAnswers, BatchOrder, NewBatch, Problem
@@ -55,6 +56,8 @@ async def init_escrows_of_orders(
     wanted: NewBatch,
     caller: ShopCaller,
     conductor: TheConductor,
+    door: TheDoor,
+    address: TheAddress,
     idempotency_key: Annotated[
         str | None, Header(alias=HEADER, description="Repeating the request with the same key repeats the answer only.")
     ] = None,
@@ -63,11 +66,21 @@ async def init_escrows_of_orders(
     wallet in stock has its address (201), the others get theirs later (202).
 
     Like a single order, the same one again is the same escrow (200). So after a 503 or a lost answer, send the whole
-    batch again.
+    batch again. A batch with more new orders than the limits allow is answered 429 as a whole, and none of it is taken.
     """
     ctx = conductor.ctx
     repeatable = Repeatable.of(caller.id, idempotency_key, "POST", "batch", await request.json())
-    if idempotency_key is not None:  # nothing of another batch may be taken under the same key meanwhile
+    order_ids = [order.order_id for order in wanted.orders if isinstance(order, BatchOrder)]
+    claims, shop_id = door.order_claims(caller.key.id, address), caller.shop_id or ""
+    if idempotency_key is not None and (recorded := await ctx.store.read(repeatable.recorded_answer)) is not None:
+        return _answer(recorded, replayed=True)
+    async with new_orders(ctx.store, door.limits, claims, shop_id, order_ids):
+        return await _take_all(ctx, caller, wanted, repeatable)
+
+
+async def _take_all(ctx: Context, caller: Caller, wanted: NewBatch, repeatable: Repeatable) -> JSONResponse:
+    """All of the batch, some to a transaction, and its answer recorded."""
+    if repeatable.key is not None:  # nothing of another batch may be taken under the same key meanwhile
         recorded = await ctx.store.write(lambda tx: repeatable.reserve(tx, ctx.clock.now()))
         if recorded is not None:
             return _answer(recorded, replayed=True)
@@ -83,7 +96,7 @@ async def init_escrows_of_orders(
             repeatable.record_answer(tx, answer, ctx.clock.now())
         return recorded
 
-    recorded = None if idempotency_key is None else await ctx.store.write(record)
+    recorded = None if repeatable.key is None else await ctx.store.write(record)
     return _answer(recorded or answer, replayed=recorded is not None)
 
 

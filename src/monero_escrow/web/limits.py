@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars
 
 from monero_escrow.escrows.context import new_id
 from monero_escrow.store.origin import asked_from
-from monero_escrow.web.problems import BodyTooLargeError, answer_to, internal_error
+from monero_escrow.web.problems import BodyTooLargeError, SlowBodyError, answer_to, internal_error
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +35,14 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADERS_OF_EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_OVER_TLS: Final = {"Strict-Transport-Security": "max-age=31536000"}
+"""For a year browsers call this host over TLS only. Not its subdomains: they may be somebody else's."""
 
 
 class RequestContext:
@@ -54,6 +58,7 @@ class RequestContext:
         request_id = _request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
         began = time.perf_counter()
         status: int | None = None
+        of_every_answer = _HEADERS_OF_EVERY_ANSWER | (_OVER_TLS if scope["scheme"] == "https" else {})
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -61,7 +66,7 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = request_id
-                for name, value in _HEADERS_OF_EVERY_ANSWER.items():
+                for name, value in of_every_answer.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -69,6 +74,8 @@ class RequestContext:
         with bound_contextvars(request_id=request_id), asked_from(client[0] if client else None):
             try:
                 await self.app(scope, receive, send_with_headers)
+            except ClientDisconnect:  # no fault of ours: the caller did not take the answer
+                raise
             except Exception:
                 log.exception("request_failed")
                 if status is not None:  # half an answer is out: the server must cut the connection
@@ -81,10 +88,11 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Answers 413 once more came than any request there needs, or was announced; hands on complete bodies only."""
+    """Hands on complete bodies only. Answers 413 once more came than any request there needs, or was announced, and 408
+    when the rest does not come within `body_seconds`."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, body_seconds: float) -> None:
+        self.app, self._body_seconds = app, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,7 +101,13 @@ class BodyLimit:
         headers = Headers(scope=scope)
         most_bytes = MOST_BATCH_BYTES if scope["path"] == BATCH_PATH else MOST_BODY_BYTES
         try:
-            body = await _read(receive, headers.get("content-length", ""), most_bytes)
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read(receive, headers.get("content-length", ""), most_bytes)
+        except TimeoutError:
+            answer = answer_to(SlowBodyError(f"The body did not arrive within {self._body_seconds:g} seconds."))
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
+            return
         except _TooLarge:
             if "expect" not in headers:  # a caller who asks first has not begun to send
                 await _discard(receive)
@@ -131,12 +145,19 @@ async def _read(receive: Receive, announced_bytes: str, most_bytes: int) -> byte
             return bytes(body)
 
 
-async def _discard(receive: Receive) -> None:
+async def discard_body(scope: Scope, receive: Receive) -> None:
+    """Before an answer that needs no body: take what was announced of one, no more than a request may have."""
+    headers = Headers(scope=scope)
+    announced = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if announced and "expect" not in headers:
+        await _discard(receive, MOST_BATCH_BYTES)
+
+
+async def _discard(receive: Receive, left: int = MOST_DISCARDED_BYTES) -> None:
     """Take the rest of a body and keep nothing of it, within limits.
 
     Whoever is cut off while sending sees a broken connection and never the answer.
     """
-    left = MOST_DISCARDED_BYTES
     with suppress(TimeoutError):
         async with asyncio.timeout(_MOST_DISCARDING_SECONDS):
             while left > 0:

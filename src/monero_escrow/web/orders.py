@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path
@@ -13,13 +15,16 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import Terms
 from monero_escrow.core.roles import ROLES
 from monero_escrow.escrows.conductor import Conductor
-from monero_escrow.escrows.init_escrow import Order, init_escrow
+from monero_escrow.escrows.init_escrow import Order, init_escrow, is_order_id
 from monero_escrow.escrows.views import escrow_view
 from monero_escrow.fleet.leases import NoSlotFreeError
+from monero_escrow.store.store import Store
 from monero_escrow.web.auth import ShopCaller
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.door import TheAddress, TheDoor
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.problems import RETRY_AFTER_SECONDS
+from monero_escrow.web.rates import Claim, RateLimits
 from monero_escrow.web.render import escrow_answer
 from monero_escrow.web.schemas import Escrow, NewOrder
 
@@ -66,17 +71,21 @@ async def init_escrow_of_order(
     wanted: NewOrder,
     caller: ShopCaller,
     conductor: TheConductor,
+    door: TheDoor,
+    address: TheAddress,
     prefer: Annotated[list[str] | None, Header(description="`respond-async`: answer 202 at once.")] = None,
 ) -> JSONResponse:
     """Set up the order's 2-of-3 wallet and answer with its deposit address.
 
     The same order again with the same terms is the same escrow, with other terms a conflict: so this can be repeated
-    safely, and needs no Idempotency-Key. Waits for the address, but not longer than REQUEST_WAIT_SECONDS. While no
-    wallet process serves, the answer is 503: the order is recorded all the same, and gets its address later.
+    safely, and needs no Idempotency-Key; the limit on new orders does not count it. Waits for the address, but not
+    longer than REQUEST_WAIT_SECONDS. While no wallet process serves, the answer is 503: the order is recorded all the
+    same, and gets its address later.
     """
     ctx = conductor.ctx
     shop_id = caller.shop_id or ""  # the database has no shop's key without a shop
-    made_escrow, made = await init_escrow(ctx, shop_id, order_of(order_id, wanted), caller.actor)
+    async with new_orders(ctx.store, door.limits, door.order_claims(caller.key.id, address), shop_id, [order_id]):
+        made_escrow, made = await init_escrow(ctx, shop_id, order_of(order_id, wanted), caller.actor)
     escrow_id = made_escrow.id
     bind_contextvars(escrow_id=escrow_id)
     at_once = _prefers_async(prefer or [])
@@ -91,6 +100,24 @@ async def init_escrow_of_order(
         status = 202
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return JSONResponse(escrow_answer(view, caller.scope).model_dump(mode="json"), status, headers)
+
+
+@asynccontextmanager
+async def new_orders(
+    store: Store, limits: RateLimits, claims: Sequence[Claim], shop_id: str, order_ids: Collection[str]
+) -> AsyncIterator[None]:
+    """The block takes these orders, as many as are new within the limits. Raises TooManyRequestsError.
+
+    An order that has its escrow is answered from what is stored, whatever the limits say: a set-up that was
+    acknowledged is nothing new. What the block does not take, because it raises, is not counted.
+    """
+    if not limits.has(claims):
+        yield
+        return
+    sound = {order_id for order_id in order_ids if is_order_id(order_id)}  # the others are refused, and cost nothing
+    known = await store.read(lambda tx: tx.escrows.known_orders(shop_id, sound))
+    with limits.charged(claims, len(sound - known)):
+        yield
 
 
 async def _wait_for_address(conductor: Conductor, escrow_id: str) -> None:

@@ -6,6 +6,7 @@ understand is logged in full and answered with its code alone.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -48,6 +49,38 @@ class WrongScopeError(EscrowError):
     what_to_do = "Use a key with the scope that the endpoint names."
 
 
+class TooManyRequestsError(EscrowError):
+    """More was asked for than the limits allow. Nothing was changed, and nothing that was acknowledged is touched."""
+
+    code = "rate_limited"
+    what_to_do = "Send the same request again after Retry-After seconds."
+
+    def __init__(self, message: str, *, retry_after: float, what_to_do: str | None = None) -> None:
+        super().__init__(message, what_to_do=what_to_do)
+        self.retry_after_seconds = max(1, math.ceil(retry_after))
+
+
+class TooManyAttemptsError(TooManyRequestsError):
+    """Too many wrong keys came from one address lately."""
+
+    code = "too_many_attempts"
+    what_to_do = "Wait, then use a key of `monero-escrow keys create`."
+
+
+class WrongHostError(EscrowError):
+    """The request names a host that is none of ours."""
+
+    code = "wrong_host"
+    what_to_do = "Call the service by a name in its ALLOWED_HOSTS."
+
+
+class SlowBodyError(EscrowError):
+    """The body of the request did not arrive in time."""
+
+    code = "slow_body"
+    what_to_do = "Send the request again; a body is to arrive within SLOW_CALLER_SECONDS."
+
+
 class BodyTooLargeError(EscrowError):
     """The body of the request is larger than any request needs to be."""
 
@@ -59,9 +92,12 @@ STATUS_OF: Final[Mapping[type[EscrowError], int]] = {
     UnauthenticatedError: 401,
     WrongScopeError: 403,
     NotFoundError: 404,
+    SlowBodyError: 408,
     ConflictError: 409,
     BodyTooLargeError: 413,
+    WrongHostError: 421,
     InvalidInputError: 422,
+    TooManyRequestsError: 429,
     UnavailableError: 503,
     # Monero's programs are the operator's: a caller learns that one does not serve, not which, where or why.
     TransportError: 503,
@@ -113,6 +149,8 @@ def answer_to(error: EscrowError) -> ProblemAnswer:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return ProblemAnswer(problem, headers)
 
 

@@ -15,11 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monero_escrow.core.errors import EscrowError, InvalidInputError
 from monero_escrow.web.pages import words
-from monero_escrow.web.pages.attempts import WINDOW_SECONDS, TooManyAttemptsError
 from monero_escrow.web.pages.forms import ForeignFormError
 from monero_escrow.web.pages.session import SignInNeeded, Viewer, forget_cookie
 from monero_escrow.web.pages.static import address_of
-from monero_escrow.web.problems import problem_of, status_of
+from monero_escrow.web.problems import TooManyRequestsError, problem_of, status_of
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -29,7 +28,7 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
-_STATUS_OF: Final[Mapping[type[EscrowError], int]] = {ForeignFormError: 403, TooManyAttemptsError: 429}
+_STATUS_OF: Final[Mapping[type[EscrowError], int]] = {ForeignFormError: 403}
 
 
 @cache
@@ -101,7 +100,7 @@ def _error_page(request: Request, error: EscrowError) -> HTMLResponse:
     status = _STATUS_OF.get(type(error)) or status_of(type(error))
     shown = problem_of(error) if status >= 500 else None
     message, what_to_do = (shown.detail, shown.what_to_do) if shown else (error.message, error.what_to_do)
-    headers = {"Retry-After": f"{WINDOW_SECONDS:g}"} if status == 429 else None
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, TooManyRequestsError) else None
     escrow_id = request.path_params.get("escrow_id") if status == HTTPStatus.CONFLICT else None
     return page(
         "error.html", None, status=status, headers=headers, title=HTTPStatus(status).phrase, message=message,

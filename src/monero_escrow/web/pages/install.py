@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.tally import TallyReader
 from monero_escrow.web.pages import audit, disputes, escrows, fleet, held, overview, sign_in, static
-from monero_escrow.web.pages.attempts import Attempts
 from monero_escrow.web.pages.audit_run import TrailVerification
 from monero_escrow.web.pages.live import Live
 
@@ -15,7 +14,6 @@ from monero_escrow.web.pages.live import Live
 def install_pages(app: FastAPI, conductor: Conductor, tallies: TallyReader) -> None:
     """Add /admin and what is under it. Runs nothing: whoever serves the application runs `live_of(app)` beside it."""
     app.state.live = Live(conductor.ctx, tallies, overview.draw)
-    app.state.sign_in_attempts = Attempts(conductor.ctx.clock)
     app.state.trail_verification = TrailVerification(conductor.ctx)
     for room in (static, sign_in, overview, escrows, held, disputes, fleet, audit):
         app.include_router(room.router)

@@ -19,8 +19,10 @@ from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.door import TheDoor
 from monero_escrow.web.pages.forms import Form, read_form, require_own_origin, require_token
 from monero_escrow.web.problems import WrongScopeError
+from monero_escrow.web.rates import Limit
 
 COOKIE: Final = "monero_escrow_session"
 COOKIE_PATH: Final = "/admin"
@@ -86,11 +88,12 @@ async def find_viewer(request: Request, conductor: TheConductor) -> Viewer | Non
     return None if key is None or key.scope not in PAGE_SCOPES else Viewer(key, form_token_of(token))
 
 
-async def _viewer(request: Request, conductor: TheConductor) -> Viewer:
-    """Raises SignInNeeded."""
+async def _viewer(request: Request, conductor: TheConductor, door: TheDoor) -> Viewer:
+    """Raises SignInNeeded, TooManyRequestsError."""
     viewer = await find_viewer(request, conductor)
     if viewer is None:
         raise SignInNeeded(request)
+    door.limits.charge([(Limit.KEY, viewer.key.id)])
     structlog.contextvars.bind_contextvars(caller=viewer.actor)
     return viewer
 
@@ -152,11 +155,11 @@ async def close_session(request: Request, conductor: TheConductor, viewer: Viewe
     await conductor.ctx.store.write(work)
 
 
-def set_cookie(request: Request, answer: Response, token: str) -> None:
+def set_cookie(request: Request, answer: Response, token: str, *, behind_tls: bool) -> None:
     """Give the browser its session: out of reach of scripts, sent to these pages alone, and by our own pages alone."""
     answer.set_cookie(
         COOKIE, token, path=COOKIE_PATH, max_age=int(SESSION_SECONDS), httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.url.scheme == "https" or behind_tls,
     )  # fmt: skip
 
 

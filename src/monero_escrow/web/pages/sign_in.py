@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.door import TheAddress, TheDoor
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
-from monero_escrow.web.pages.attempts import Attempts
 from monero_escrow.web.pages.forms import read_form, require_own_origin
 from monero_escrow.web.pages.session import (
     COOKIE_PATH,
@@ -47,23 +47,24 @@ async def sign_in_page(
 
 
 @router.post("/sign-in")
-async def sign_in(request: Request, conductor: TheConductor) -> Response:
+async def sign_in(request: Request, conductor: TheConductor, door: TheDoor, address: TheAddress) -> Response:
     """Open a session for the key's holder. A wrong key is told so, and counted."""
     require_own_origin(request)
-    attempts: Attempts = request.app.state.sign_in_attempts
-    address = request.client.host if request.client is not None else "unknown"
-    attempts.require_patience(address)
     form = await read_form(request)
     sent, wanted, now = form.text("key", longest=512), _own_path(form.text("next")), conductor.ctx.clock.now()
+    door.attempts.require_patience(address, sent)
     key = await conductor.ctx.store.read(lambda tx: tx.keys.find(sent, now))
     if key is None or key.scope not in PAGE_SCOPES:
-        attempts.failed(address)
+        door.attempts.failed(address)
+        door.notes.refused(address)
         log.warning("sign_in_refused", known=key is not None)
         trouble = _WRONG_KEY if key is None else _WRONG_SCOPE
         return page("sign_in.html", None, status=403, wanted=wanted, trouble=trouble)
-    attempts.succeeded(address)
+    door.attempts.forgive(address)
+    door.notes.used(key.id)
     answer = go_to(wanted)
-    set_cookie(request, answer, await open_session(conductor, key))
+    token, behind_tls = await open_session(conductor, key), conductor.ctx.settings.behind_tls_proxy
+    set_cookie(request, answer, token, behind_tls=behind_tls)
     return answer
 
 
