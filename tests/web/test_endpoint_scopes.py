@@ -31,6 +31,7 @@ MAY_CALL: Final[dict[tuple[str, str], frozenset[Scope]]] = {
     ("GET", "/admin/fleet"): OPERATOR,
     ("POST", "/admin/fleet/reload"): OPERATOR,
     ("GET", "/admin/nodes"): OPERATOR,
+    ("GET", "/admin/overview"): OPERATOR,
     **{("POST", f"/admin/nodes/{{name}}/{done}"): OPERATOR for done in ("drain", "resume")},
     ("POST", "/admin/escrows/{escrow_id}/rescan"): OPERATOR,
 }
