@@ -1,7 +1,9 @@
 """Every setting, with its unit and default; `docs/configuration.md` is generated from this class.
 
-Read from the environment, from `.env` in the working directory, and from a file named by `MONERO_ESCROW_CONFIG` (same
-syntax as `.env`). The environment wins. Secrets are given by file where possible and are hidden from every repr.
+Read from the environment, from `.env` in the working directory, from a file named by `MONERO_ESCROW_CONFIG` (same
+syntax as `.env`), and from the folder that `CREDENTIALS_DIRECTORY` names: a file in it that is called as a setting is
+holds its value. systemd makes such a folder (LoadCredential), and so do containers (/run/secrets). The environment
+wins. Secrets are given by file where possible and are hidden from every repr.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.key_command import key_printed_by
 
 KEY_BYTES = 32
 SLOTS_PER_TRIO = 3
@@ -86,6 +89,11 @@ class Settings(BaseSettings):
         default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
     )
     db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
+    db_encryption_key_command: str | None = Field(
+        default=None,
+        description="A command that prints the key, such as a password store's. Run once a start, without a shell, for "
+        "30 s at most.",
+    )
     data_dir: Path = Field(
         default=Path("data"),
         description="Folder of the database, if it is a file, and of what each service keeps for itself.",
@@ -284,17 +292,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        if self.db_encryption_key is not None and self.db_encryption_key_file is not None:
-            raise ValueError("set DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both")
+        given = (self.db_encryption_key, self.db_encryption_key_file, self.db_encryption_key_command)
+        if sum(source is not None for source in given) > 1:
+            raise ValueError("set one of DB_ENCRYPTION_KEY, DB_ENCRYPTION_KEY_FILE and DB_ENCRYPTION_KEY_COMMAND")
         return self
 
     def master_key(self) -> bytes:
-        """The 32 bytes of the database key. Raises SettingsError when there is none, or it is none."""
+        """The 32 bytes of the database key. Raises SettingsError or KeyCommandError when there is no good one."""
         if self.db_encryption_key_file is not None:
             try:
                 text = self.db_encryption_key_file.read_text("ascii", errors="replace").strip()
             except OSError as error:
                 raise SettingsError(f"DB_ENCRYPTION_KEY_FILE cannot be read: {error.strerror}.") from None
+        elif self.db_encryption_key_command is not None:
+            text = key_printed_by(self.db_encryption_key_command)
         elif self.db_encryption_key is not None:
             text = self.db_encryption_key.get_secret_value().strip()
         else:
@@ -338,11 +349,17 @@ def named_settings_file() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
+def credentials_folder() -> Path | None:
+    """The folder that CREDENTIALS_DIRECTORY names, if it is there."""
+    named = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(named) if named and Path(named).is_dir() else None
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from environment and files. Raises SettingsError, which names what is wrong and shows no value."""
     files = [Path(".env"), *filter(None, [named_settings_file()])]
     try:
-        return Settings(_env_file=files, **overrides)  # type: ignore[arg-type]
+        return Settings(_env_file=files, _secrets_dir=credentials_folder(), **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(" ".join(_sentence(dict(problem)) for problem in error.errors())) from None
 

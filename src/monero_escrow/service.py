@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from monero_escrow.store.opening import open_postgresql, open_sqlcipher
 from monero_escrow.store.origin import done_by
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
+from monero_escrow.systemd import ServiceManager, keep_telling
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
 from monero_escrow.web.pages.install import live_of
@@ -209,12 +211,14 @@ class _StoredOwnership:
 
 async def serve(settings: Settings) -> None:
     """Run the service until it is told to stop (SIGINT, SIGTERM). Raises what keeps it from starting."""
-    with Signals() as signals:
-        await _serve(settings, signals)
+    manager = ServiceManager.of()
+    manager.starting("the database, then its processes")
+    with Signals(manager) as signals:
+        await _serve(settings, signals, manager)
     log.info("stopped")
 
 
-async def _serve(settings: Settings, signals: Signals) -> None:
+async def _serve(settings: Settings, signals: Signals, manager: ServiceManager) -> None:
     require_slots(settings)
     if settings.quarantine_seconds <= LONGEST_LIMIT_SECONDS:
         raise SettingsError(
@@ -236,14 +240,25 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         log.info("serving", url=f"http://{settings.server_host}:{settings.server_port}", docs="/docs")
-        server = _Server(config, on_exit=live_of(app).close)
+        status = partial(_status, conductor)
+        server = _Server(config, on_exit=live_of(app).close, on_start=lambda: manager.ready(status()))
+
+        def is_alive() -> bool:
+            return conductor.turns
+
         try:
-            with signals.passed_on(server, conductor.ctx.fleet):
-                async with _at_work(live_of(app).run()):
+            with signals.passed_on(server, conductor.ctx.fleet, status):
+                async with _at_work(live_of(app).run(), keep_telling(manager, is_alive, status)):
                     await server.serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
             where = f"port {settings.server_port} of {settings.server_host}"
             raise CannotListenError(f"The HTTP API cannot listen on {where}.") from None
+
+
+def _status(conductor: Conductor) -> str:
+    """The line of `systemctl status`."""
+    slots = conductor.ctx.pool.stats()
+    return f"Serving: {slots.total} wallet processes, {slots.leased} at work, {slots.sick} sick or resting"
 
 
 class Signals:
@@ -253,7 +268,9 @@ class Signals:
     SIGHUP reads the list of processes and the fleet's sizes again; what it did, or what was wrong, is in the log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, manager: ServiceManager | None = None) -> None:
+        self._manager = manager or ServiceManager()
+        self._status: Callable[[], str] = str
         self._loop = asyncio.get_running_loop()
         self._start: asyncio.Task[object] | None = asyncio.current_task()
         self._ended_start: asyncio.Task[object] | None = None
@@ -278,9 +295,9 @@ class Signals:
         return self._ended_start.uncancel() == 0
 
     @contextmanager
-    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None) -> Iterator[None]:
+    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None, status: Callable[[], str] = str) -> Iterator[None]:
         """For the block signals go to these; after it, whatever comes finds a service that ends already."""
-        self._start, self._server, self._fleet = None, server, fleet
+        self._start, self._server, self._fleet, self._status = None, server, fleet, status
         try:
             yield
         finally:
@@ -289,6 +306,7 @@ class Signals:
                 task.cancel()
 
     def _on_stop(self, number: signal.Signals) -> None:
+        self._manager.stopping()
         if self._server is not None:
             self._server.handle_exit(number, None)
         elif self._start is not None:
@@ -299,9 +317,15 @@ class Signals:
         if self._fleet is None:
             _tell_refused(starts_or_ends())
             return
+        self._manager.reloading()
         task = asyncio.create_task(_reload(self._fleet))
         self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[None]) -> None:
+        self._reloads.discard(task)
+        if not task.cancelled():
+            self._manager.ready(self._status())
 
 
 async def _reload(fleet: Fleet) -> None:
@@ -320,12 +344,21 @@ def _tell_refused(error: EscrowError) -> None:
 class _Server(uvicorn.Server):
     """Leaves signals to us: uvicorn raises the one that ended it once more, which would end us before our clean-up.
 
-    `on_exit` is called as soon as it is told to end: answers that never end by themselves end then.
+    `on_start` is called once it listens. `on_exit` is called as soon as it is told to end: answers that never end by
+    themselves end then.
     """
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_exit: Callable[[], None], on_start: Callable[[], None] = bool
+    ) -> None:
         super().__init__(config)
+        self._on_start = on_start
         self._on_exit = on_exit
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_exit()
