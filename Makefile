@@ -93,6 +93,7 @@ deploy-checkers: ## find what deploy/ is checked with (nginx, systemd-analyze, d
 
 walk-deploy: ## as root: docs/deploy.md and the image's steps in an empty Debian root, under its own systemd (10 min)
 	@scripts/walk-deploy $(ARGS)
+	@scripts/walk-image
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

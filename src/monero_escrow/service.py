@@ -349,7 +349,7 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, on_exit: Callable[[], None], on_start: Callable[[], None] = bool
+        self, config: uvicorn.Config, on_exit: Callable[[], None], on_start: Callable[[], object] = bool
     ) -> None:
         super().__init__(config)
         self._on_start = on_start

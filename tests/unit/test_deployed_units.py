@@ -24,7 +24,8 @@ from unit.systemd_socket import Listener, heard
 
 FOLDER = DEPLOY / "systemd"
 SERVICE, MONEROD = FOLDER / "monero-escrow.service", FOLDER / "monerod.service"
-UNITS = pytest.mark.parametrize("unit", [SERVICE, MONEROD], ids=lambda unit: unit.name)
+BACKUP = FOLDER / "monero-escrow-backup.service"
+UNITS = pytest.mark.parametrize("unit", [SERVICE, MONEROD, BACKUP], ids=lambda unit: unit.name)
 TOKEN = "a-token-for-prometheus-alone"
 _MOST_EXPOSURE_TENTHS = 20
 
