@@ -13,7 +13,7 @@ import ssl
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -38,6 +38,8 @@ from web.world import World, order_body
 
 SITE = DEPLOY / "nginx" / "monero-escrow.conf"
 NAME = "escrow.example.com"
+SHORT_SECONDS = 1
+"""In the place of the ten that a header and a body have to come."""
 
 
 @cache
@@ -117,6 +119,8 @@ def configured(folder: Path, upstream_port: int, port: int, plain_port: int) -> 
         "server 127.0.0.1:8080": f"server 127.0.0.1:{upstream_port}",
         "/etc/ssl/monero-escrow": str(folder),
         "/var/log/nginx": str(folder),
+        "client_header_timeout 10s": f"client_header_timeout {SHORT_SECONDS}s",
+        "client_body_timeout 10s": f"client_body_timeout {SHORT_SECONDS}s",
     }.items():
         assert there in site
         site = site.replace(there, here)
@@ -268,6 +272,29 @@ async def test_a_body_that_is_too_large_is_answered_with_413_and_a_batch_may_be_
             "/api/escrows/batch", content=b" " * MOST_BATCH_BYTES, headers={"Content-Type": "application/json"}
         )
         assert taken.status_code in (400, 422)  # the service read it: all white space
+
+
+async def test_a_header_that_is_too_large_is_refused_before_the_service_sees_it(edge: Edge) -> None:
+    async with edge.client() as shop:
+        assert (await shop.get("/api/escrows", headers={"X-Long": "x" * 20_000})).status_code == 400
+        assert (await shop.get("/api/escrows", params={"q": "x" * 20_000})).status_code == 414
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "GET /docs HTTP/1.1\r\nHost: escr",
+        f"POST /api/escrows/batch HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 100\r\n\r\nhalf",
+    ],
+)
+async def test_whoever_sends_half_a_request_is_let_go(edge: Edge, half: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, ssl=edge.tls(), server_hostname=NAME)
+    writer.write(half.encode())
+    async with asyncio.timeout(20):
+        with suppress(ConnectionResetError):
+            said = await reader.read(-1)
+            assert said == b"" or b" 408 " in said
+    writer.close()
 
 
 async def test_a_service_that_is_away_is_told_as_the_service_tells_such_things(world: World, tmp_path: Path) -> None:
