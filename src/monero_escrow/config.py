@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
@@ -362,6 +363,11 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(_env_file=files, _secrets_dir=credentials_folder(), **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(" ".join(_sentence(dict(problem)) for problem in error.errors())) from None
+    except SourceError:
+        raise SettingsError(
+            "The folder that CREDENTIALS_DIRECTORY names, or a file in it, cannot be read.",
+            what_to_do="Let the service's user, and nobody else, read it.",
+        ) from None
 
 
 def _sentence(problem: dict[str, object]) -> str:

@@ -141,6 +141,15 @@ def test_a_folder_of_credentials_that_is_not_there_is_as_none(tmp_path: Path, mo
     assert load_settings().db_encryption_key is None
 
 
+def test_a_credential_that_cannot_be_read_is_told_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "db_encryption_key").write_bytes(b"\xff\xfe")  # as root reads everything else
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(SettingsError, match="CREDENTIALS_DIRECTORY names"):
+        load_settings()
+
+
 # Core dumps
 
 
