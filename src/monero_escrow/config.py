@@ -8,8 +8,6 @@ wins. Secrets are given by file where possible and are hidden from every repr.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import socket
 from pathlib import Path
@@ -17,26 +15,18 @@ from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from monero_escrow.config_key import KeySettings
+from monero_escrow.config_key import SettingsError as SettingsError
 from monero_escrow.core.address import Network
-from monero_escrow.core.errors import EscrowError
-from monero_escrow.key_command import key_printed_by
 
-KEY_BYTES = 32
 SLOTS_PER_TRIO = 3
 LEAST_TOKEN_CHARACTERS = 16
 
 
-class SettingsError(EscrowError):
-    """The settings cannot be used; the message names each one that is wrong."""
-
-    code = "settings"
-    what_to_do = "Correct them (docs/configuration.md lists all), then run `monero-escrow doctor`."
-
-
-class Settings(BaseSettings):
+class Settings(KeySettings):
     """All settings. Durations are seconds, amounts piconero, depths blocks."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -85,15 +75,6 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         description="Block from which new wallets look for deposits when there is no daemon to ask for the height.",
-    )
-    db_encryption_key: SecretStr | None = Field(
-        default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
-    )
-    db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
-    db_encryption_key_command: str | None = Field(
-        default=None,
-        description="A command that prints the key, such as a password store's. Run once a start, without a shell, for "
-        "30 s at most.",
     )
     data_dir: Path = Field(
         default=Path("data"),
@@ -291,32 +272,6 @@ class Settings(BaseSettings):
             raise ValueError("is not of the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
         return SecretStr(urlunsplit(parts._replace(scheme="postgresql")))
 
-    @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        given = (self.db_encryption_key, self.db_encryption_key_file, self.db_encryption_key_command)
-        if sum(source is not None for source in given) > 1:
-            raise ValueError("set one of DB_ENCRYPTION_KEY, DB_ENCRYPTION_KEY_FILE and DB_ENCRYPTION_KEY_COMMAND")
-        return self
-
-    def master_key(self) -> bytes:
-        """The 32 bytes of the database key. Raises SettingsError or KeyCommandError when there is no good one."""
-        if self.db_encryption_key_file is not None:
-            try:
-                text = self.db_encryption_key_file.read_text("ascii", errors="replace").strip()
-            except OSError as error:
-                raise SettingsError(f"DB_ENCRYPTION_KEY_FILE cannot be read: {error.strerror}.") from None
-        elif self.db_encryption_key_command is not None:
-            text = key_printed_by(self.db_encryption_key_command)
-        elif self.db_encryption_key is not None:
-            text = self.db_encryption_key.get_secret_value().strip()
-        else:
-            raise SettingsError(
-                "DB_ENCRYPTION_KEY is not set: the database is never written in the clear.",
-                what_to_do="Make one: (umask 077; openssl rand -hex 32 > database.key). Keep a copy in a safe place, "
-                "and set DB_ENCRYPTION_KEY_FILE=database.key.",
-            )
-        return _parse_key(text)
-
     @property
     def runs_own_fleet(self) -> bool:
         """Whether the service starts wallet-rpc processes of its own: unless others are listed, or if it is told to."""
@@ -374,19 +329,6 @@ def _sentence(problem: dict[str, object]) -> str:
     where = problem["loc"]
     name = str(where[0]).upper() if isinstance(where, tuple) and where else "Settings"
     return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}."
-
-
-def _parse_key(text: str) -> bytes:
-    try:
-        key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise SettingsError(
-            "The database key is not 256 bits: 64 hex digits, or base64 of 32 bytes, are wanted.",
-            what_to_do="Make one with `openssl rand -hex 32`.",
-        )
-    return key
 
 
 def _is_base_url(url: str) -> bool:

@@ -244,7 +244,7 @@ async def test_a_flood_of_orders_is_answered_with_429_and_the_other_calls_go_on(
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.headers["Retry-After"] == "1"
         assert refused.headers["content-type"] == "application/problem+json"
-        assert refused.json()["code"] == "too_many_requests"
+        assert refused.json()["code"] == "rate_limited"
         assert (await shop.get("/api/escrows")).status_code == 200
         others = Counter(
             answer.status_code for answer in await asyncio.gather(*(flood.get("/api/escrows") for _ in range(250)))
