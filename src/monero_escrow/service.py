@@ -247,7 +247,7 @@ async def _serve(settings: Settings, signals: Signals, manager: ServiceManager) 
             return conductor.turns
 
         try:
-            with signals.passed_on(server, conductor.ctx.fleet, status):
+            with signals.passed_on(server, conductor.ctx.fleet):
                 async with _at_work(live_of(app).run(), keep_telling(manager, is_alive, status)):
                     await server.serve()
         except SystemExit:  # uvicorn's way of saying that it could not listen
@@ -270,7 +270,6 @@ class Signals:
 
     def __init__(self, manager: ServiceManager | None = None) -> None:
         self._manager = manager or ServiceManager()
-        self._status: Callable[[], str] = str
         self._loop = asyncio.get_running_loop()
         self._start: asyncio.Task[object] | None = asyncio.current_task()
         self._ended_start: asyncio.Task[object] | None = None
@@ -295,9 +294,9 @@ class Signals:
         return self._ended_start.uncancel() == 0
 
     @contextmanager
-    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None, status: Callable[[], str] = str) -> Iterator[None]:
+    def passed_on(self, server: uvicorn.Server, fleet: Fleet | None) -> Iterator[None]:
         """For the block signals go to these; after it, whatever comes finds a service that ends already."""
-        self._start, self._server, self._fleet, self._status = None, server, fleet, status
+        self._start, self._server, self._fleet = None, server, fleet
         try:
             yield
         finally:
@@ -325,7 +324,7 @@ class Signals:
     def _reloaded(self, task: asyncio.Task[None]) -> None:
         self._reloads.discard(task)
         if not task.cancelled():
-            self._manager.ready(self._status())
+            self._manager.reloaded()
 
 
 async def _reload(fleet: Fleet) -> None:

@@ -58,7 +58,7 @@ class ServiceManager:
         self._tell(f"STATUS=Starting: {what}")
 
     def ready(self, status: str) -> None:
-        """It serves; after a reload: it has reloaded."""
+        """It serves."""
         self._tell("READY=1", f"STATUS={status}")
 
     def alive(self, status: str) -> None:
@@ -70,8 +70,12 @@ class ServiceManager:
         self._tell("STATUS=Stuck: its work does not go on")
 
     def reloading(self) -> None:
-        """It reads its settings again; `ready` says when that is over. The time is what Type=notify-reload asks for."""
+        """It reads its settings again. The time is what Type=notify-reload asks for."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def reloaded(self) -> None:
+        """It has, or was refused to: the log says which."""
+        self._tell("READY=1")
 
     def stopping(self) -> None:
         """It ends."""
