@@ -311,6 +311,12 @@ def credentials_folder() -> Path | None:
     return Path(named) if named and Path(named).is_dir() else None
 
 
+def credential_of(setting: str) -> Path | None:
+    """The file in that folder which is called as this setting is, in whatever case; None where there is none."""
+    folder = credentials_folder()
+    return None if folder is None else next((it for it in folder.iterdir() if it.name.lower() == setting), None)
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from environment and files. Raises SettingsError, which names what is wrong and shows no value."""
     files = [Path(".env"), *filter(None, [named_settings_file()])]

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -235,22 +236,24 @@ async def test_another_name_is_not_served_and_plain_http_is_sent_to_tls(edge: Ed
 
 async def test_a_flood_of_orders_is_answered_with_429_and_the_other_calls_go_on(edge: Edge) -> None:
     async with edge.client(None) as flood, edge.client() as shop:
+        began = time.monotonic()
         answers = await asyncio.gather(
-            *(flood.post(f"/api/orders/order-{number}/init-escrow", json={}) for number in range(60))
+            *(flood.post(f"/api/orders/order-{number}/init-escrow", json={}) for number in range(100))
         )
         counts = Counter(answer.status_code for answer in answers)
-        assert counts.keys() == {401, 429}
-        assert 20 <= counts[401] < 40  # a burst of 20, and 5 a second
+        assert counts.keys() <= {401, 429}
+        assert 20 <= counts[401] <= 22 + 5 * (time.monotonic() - began)  # a burst of 20, and 5 a second
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.headers["Retry-After"] == "1"
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["code"] == "rate_limited"
         assert (await shop.get("/api/escrows")).status_code == 200
+        began = time.monotonic()
         others = Counter(
             answer.status_code for answer in await asyncio.gather(*(flood.get("/api/escrows") for _ in range(250)))
         )
-        assert others.keys() == {401, 429}
-        assert others[401] >= 90
+        assert others.keys() <= {401, 429}
+        assert 90 <= others[401] <= 102 + 50 * (time.monotonic() - began)
 
 
 async def test_guesses_of_a_key_at_the_sign_in_are_slowed_down(edge: Edge) -> None:
