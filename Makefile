@@ -16,7 +16,7 @@ NAME ?=
 LONG ?=
 QUICK ?=
 
-.PHONY: help demo demo-kills soak soak-nodes test simulate simulate-payouts simulate-crashes simulate-nodes check install dev serve bench lock docs format clean monero postgres prometheus chromium
+.PHONY: help demo demo-kills soak soak-nodes test simulate simulate-payouts simulate-crashes simulate-nodes check install dev serve bench lock docs format clean monero postgres prometheus chromium deploy-checkers walk-deploy
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -24,7 +24,7 @@ help: ## list these commands
 demo: install monero $(if $(NODES),postgres) ## three orders on a private Monero chain, about a minute (KEEP=1, NODES=3)
 	@$(BIN)/monero-escrow demo $(if $(KEEP),--keep) $(if $(NODES),--nodes $(NODES))
 
-test: dev monero postgres prometheus chromium ## all tests, real chain included, one worker a core (ARGS=... for pytest instead)
+test: dev monero postgres prometheus chromium deploy-checkers ## all tests, real chain included, one worker a core (ARGS=... for pytest instead)
 	@MONERO_BIN_DIRS="$$(scripts/monero-folders)" $(BIN)/pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
 check: dev ## format, lint, types, import arrows, module sizes, generated docs
@@ -86,6 +86,14 @@ prometheus: ## find Prometheus's programs, or bring them (Debian's package, unpa
 
 chromium: ## find a Chromium for the browser's tests, or (as root) install Debian's
 	@scripts/get-chromium >/dev/null
+
+deploy-checkers: ## find what deploy/ is checked with (nginx, systemd-analyze, docker-compose), or bring Debian's
+	@scripts/get-nginx >/dev/null
+	@scripts/get-deploy-checkers >/dev/null
+
+walk-deploy: ## as root: docs/deploy.md and the image's steps in an empty Debian root, under its own systemd (10 min)
+	@scripts/walk-deploy $(ARGS)
+	@scripts/walk-image
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

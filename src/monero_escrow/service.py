@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from monero_escrow.store.opening import open_postgresql, open_sqlcipher
 from monero_escrow.store.origin import done_by
 from monero_escrow.store.second_place import trouble_with
 from monero_escrow.store.store import SqlStore, Store
+from monero_escrow.systemd import ServiceManager, keep_telling
 from monero_escrow.telemetry.metrics import MONEROD, WALLET_RPC, Metrics
 from monero_escrow.web.app import create_app
 from monero_escrow.web.connections import Connections
@@ -216,12 +218,14 @@ class _StoredOwnership:
 
 async def serve(settings: Settings) -> None:
     """Run the service until it is told to stop (SIGINT, SIGTERM). Raises what keeps it from starting."""
-    with Signals() as signals:
-        await _serve(settings, signals)
+    manager = ServiceManager.of()
+    manager.starting("the database, then its processes")
+    with Signals(manager) as signals:
+        await _serve(settings, signals, manager)
     log.info("stopped")
 
 
-async def _serve(settings: Settings, signals: Signals) -> None:
+async def _serve(settings: Settings, signals: Signals, manager: ServiceManager) -> None:
     require_slots(settings)
     if settings.quarantine_seconds <= LONGEST_LIMIT_SECONDS:
         raise SettingsError(
@@ -238,7 +242,12 @@ async def _serve(settings: Settings, signals: Signals) -> None:
         connections = Connections(
             conductor.ctx.clock, conductor.ctx.metrics, settings.most_connections, settings.slow_caller_seconds
         )
-        server = _Server(server_config(app, settings, connections, tls), on_exit=partial(close_pages, app))
+        status = partial(_status, conductor)
+        server = _Server(
+            server_config(app, settings, connections, tls),
+            on_exit=partial(close_pages, app),
+            on_start=lambda: manager.ready(status()),
+        )
         with ExitStack() as stack:
             try:
                 sockets = stack.enter_context(listeners(settings, connections))
@@ -248,8 +257,15 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             scheme = "http" if tls is None else "https"
             log.info("serving", url=f"{scheme}://{settings.server_host}:{settings.server_port}", docs="/docs")
             stack.enter_context(signals.passed_on(server, conductor.ctx.fleet, tls))
-            async with _at_work(live_of(app).run(), door_of(app).run(), connections.run()):
+            telling = keep_telling(manager, lambda: conductor.turns, status)
+            async with _at_work(live_of(app).run(), door_of(app).run(), connections.run(), telling):
                 await server.serve(sockets=list(sockets))
+
+
+def _status(conductor: Conductor) -> str:
+    """The line of `systemctl status`."""
+    slots = conductor.ctx.pool.stats()
+    return f"Serving: {slots.total} wallet processes, {slots.leased} at work, {slots.sick} sick or resting"
 
 
 class Signals:
@@ -260,7 +276,8 @@ class Signals:
     is in the log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, manager: ServiceManager | None = None) -> None:
+        self._manager = manager or ServiceManager()
         self._loop = asyncio.get_running_loop()
         self._start: asyncio.Task[object] | None = asyncio.current_task()
         self._ended_start: asyncio.Task[object] | None = None
@@ -297,6 +314,7 @@ class Signals:
                 task.cancel()
 
     def _on_stop(self, number: signal.Signals) -> None:
+        self._manager.stopping()
         if self._server is not None:
             self._server.handle_exit(number, None)
         elif self._start is not None:
@@ -309,9 +327,15 @@ class Signals:
             return
         if self._tls is not None:
             _read_anew(self._tls)
+        self._manager.reloading()
         task = asyncio.create_task(_reload(self._fleet))
         self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[None]) -> None:
+        self._reloads.discard(task)
+        if not task.cancelled():
+            self._manager.reloaded()
 
 
 def _read_anew(tls: OwnTls) -> None:
@@ -339,12 +363,21 @@ def _tell_refused(error: EscrowError) -> None:
 class _Server(uvicorn.Server):
     """Leaves signals to us: uvicorn raises the one that ended it once more, which would end us before our clean-up.
 
-    `on_exit` is called as soon as it is told to end: answers that never end by themselves end then.
+    `on_start` is called once it listens. `on_exit` is called as soon as it is told to end: answers that never end by
+    themselves end then.
     """
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_exit: Callable[[], None], on_start: Callable[[], object] = bool
+    ) -> None:
         super().__init__(config)
+        self._on_start = on_start
         self._on_exit = on_exit
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_exit()

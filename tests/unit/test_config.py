@@ -255,7 +255,7 @@ def test_a_key_and_a_key_file_together_are_refused(setting: pytest.MonkeyPatch, 
 
     said = refusal()
 
-    assert "DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both" in said
+    assert "set one of DB_ENCRYPTION_KEY, DB_ENCRYPTION_KEY_FILE and DB_ENCRYPTION_KEY_COMMAND" in said
     assert KEY.hex() not in said
 
 

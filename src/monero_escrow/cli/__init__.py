@@ -17,8 +17,10 @@ def _run() -> int:
     # Imported here, so that Ctrl-C in the first second, while the libraries load, ends as it does later.
     from monero_escrow.cli.commands import app
     from monero_escrow.core.errors import EscrowError
+    from monero_escrow.no_core_dumps import forbid_core_dumps
     from monero_escrow.telemetry.logging import configure_logging
 
+    forbid_core_dumps()  # any command may read the database's key
     configure_logging("warning", "text")  # to standard error; `serve` configures again, as the settings say
     try:
         result = app()

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from monero_escrow.cli.doctor_callers import look_at_callers
 from monero_escrow.cli.findings import Finding, Level
-from monero_escrow.config import Settings
+from monero_escrow.config import Settings, credential_of
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
-from monero_escrow.core.loopback import is_loopback, is_on_this_machine
+from monero_escrow.core.loopback import is_on_this_machine
 from monero_escrow.escrows.mainnet import require_ready_for_mainnet
 from monero_escrow.monero.static_access import access_of
 from monero_escrow.store.postgresql import Proof, place_of, proof_of
@@ -101,7 +102,9 @@ def _user(_: Settings) -> Said:
 
 
 def _database_key(settings: Settings) -> Said:
-    file = settings.db_encryption_key_file
+    if settings.db_encryption_key_command is not None:
+        return _ok("a command prints it; it lies in no file of ours")
+    file = settings.db_encryption_key_file or credential_of("db_encryption_key")
     if file is None:
         return _error(
             "The key comes from the environment, where other processes of this user can read it.",
@@ -171,12 +174,8 @@ def _wallets(settings: Settings) -> Said:
 
 
 def _callers(settings: Settings) -> Said:
-    if not is_loopback(settings.server_host):
-        return _error(
-            f"The API listens on {settings.server_host} in the clear.",
-            "Set SERVER_HOST=127.0.0.1, and put a proxy with TLS before it.",
-        )
-    return _ok(f"the API listens on {settings.server_host} alone; TLS is the front proxy's")
+    (found,) = look_at_callers(settings)
+    return Said(found.level, found.message, found.what_to_do)
 
 
 def _server(settings: Settings) -> Said:

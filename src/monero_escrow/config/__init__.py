@@ -1,10 +1,12 @@
 """Every setting, with its unit and default; `docs/configuration.md` is generated from these classes.
 
-Read from the environment, from `.env` in the working directory, and from a file named by `MONERO_ESCROW_CONFIG` (same
-syntax as `.env`). The environment wins. Secrets are given by file where possible and are hidden from every repr.
+Read from the environment, from `.env` in the working directory, from a file named by `MONERO_ESCROW_CONFIG` (same
+syntax as `.env`), and from the folder that `CREDENTIALS_DIRECTORY` names: a file in it that is called as a setting is
+holds its value. systemd makes such a folder (LoadCredential), and so do containers (/run/secrets). The environment
+wins. Secrets are given by file where possible and are hidden from every repr.
 """
 
-from monero_escrow.config.settings import Settings, load_settings, named_settings_file
+from monero_escrow.config.settings import Settings, credential_of, load_settings, named_settings_file
 from monero_escrow.config.values import SettingsError
 from monero_escrow.config.wallets import ACKNOWLEDGEMENT, NOTHING, UNLIMITED
 
@@ -14,6 +16,7 @@ __all__ = [
     "UNLIMITED",
     "Settings",
     "SettingsError",
+    "credential_of",
     "load_settings",
     "named_settings_file",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from monero_escrow.config.callers import CallerSettings
 from monero_escrow.config.escrows import EscrowSettings
@@ -28,13 +29,30 @@ def named_settings_file() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
+def credentials_folder() -> Path | None:
+    """The folder that CREDENTIALS_DIRECTORY names, if it is there."""
+    named = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(named) if named and Path(named).is_dir() else None
+
+
+def credential_of(setting: str) -> Path | None:
+    """The file in that folder which is called as this setting is, in whatever case; None where there is none."""
+    folder = credentials_folder()
+    return None if folder is None else next((it for it in folder.iterdir() if it.name.lower() == setting), None)
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from environment and files. Raises SettingsError, which names what is wrong and shows no value."""
     files = [Path(".env"), *filter(None, [named_settings_file()])]
     try:
-        return Settings(_env_file=files, **overrides)  # type: ignore[arg-type]
+        return Settings(_env_file=files, _secrets_dir=credentials_folder(), **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(" ".join(_sentence(dict(problem)) for problem in error.errors())) from None
+    except SourceError:
+        raise SettingsError(
+            "The folder that CREDENTIALS_DIRECTORY names, or a file in it, cannot be read.",
+            what_to_do="Let the service's user, and nobody else, read it.",
+        ) from None
 
 
 def _sentence(problem: dict[str, object]) -> str:

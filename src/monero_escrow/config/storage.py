@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from monero_escrow.config.key_command import key_printed_by
 from monero_escrow.config.values import SettingsError, parse_key, text_of
 
 
@@ -22,6 +23,11 @@ class StorageSettings(BaseSettings):
         default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
     )
     db_encryption_key_file: Path | None = Field(default=None, description="A file that holds the key.")
+    db_encryption_key_command: str | None = Field(
+        default=None,
+        description="A command that prints the key, such as a password store's. Run once a start, without a shell, for "
+        "30 s at most.",
+    )
     data_dir: Path = Field(
         default=Path("data"),
         description="Folder of the database, if it is a file, and of what each service keeps for itself.",
@@ -85,14 +91,17 @@ class StorageSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        if self.db_encryption_key is not None and self.db_encryption_key_file is not None:
-            raise ValueError("set DB_ENCRYPTION_KEY or DB_ENCRYPTION_KEY_FILE, not both")
+        given = (self.db_encryption_key, self.db_encryption_key_file, self.db_encryption_key_command)
+        if sum(source is not None for source in given) > 1:
+            raise ValueError("set one of DB_ENCRYPTION_KEY, DB_ENCRYPTION_KEY_FILE and DB_ENCRYPTION_KEY_COMMAND")
         return self
 
     def master_key(self) -> bytes:
-        """The 32 bytes of the database key. Raises SettingsError when there is none, or it is none."""
+        """The 32 bytes of the database key. Raises SettingsError or KeyCommandError when there is no good one."""
         if self.db_encryption_key_file is not None:
             text = text_of("DB_ENCRYPTION_KEY_FILE", self.db_encryption_key_file)
+        elif self.db_encryption_key_command is not None:
+            text = key_printed_by(self.db_encryption_key_command)
         elif self.db_encryption_key is not None:
             text = self.db_encryption_key.get_secret_value().strip()
         else:

@@ -61,7 +61,7 @@ def service_environment(folder: Path) -> dict[str, str]:
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    ours = {"monero_escrow_config", *Settings.model_fields}
+    ours = {"monero_escrow_config", "credentials_directory", *Settings.model_fields}
     return {name: value for name, value in environment.items() if name.lower() not in ours}
 
 

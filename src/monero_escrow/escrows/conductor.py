@@ -39,6 +39,7 @@ _WORK_CHARACTERS = 8
 _SCAN_DUTY_SECONDS = 2.0
 _SCAN_GIVEN_UP_SECONDS = 8.0
 """Whoever could not scan leaves it to the others for so long."""
+_STUCK_SECONDS = 600.0
 _MOST_SECONDS_FOR_ANOTHER_SLOT = 8.0
 """A process that failed is not leased again; another one takes the work over, and need not be waited for long."""
 
@@ -54,6 +55,7 @@ class Conductor:
         self._running: set[asyncio.Task[None]] = set()
         self._requests: dict[str, str] = {}
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._turned_at: float | None = None
 
     def nudge(self, escrow_id: str) -> None:
         """An escrow has something to do at once. Its work is logged under the id of the request that asked for it.
@@ -88,6 +90,7 @@ class Conductor:
             if self.ctx.daemon is not None:
                 tasks.create_task(self._scan(self.ctx.daemon))
             while True:
+                self._turned_at = asyncio.get_running_loop().time()
                 self._nudged.clear()
                 try:
                     await self._start_due(tasks)
@@ -95,6 +98,13 @@ class Conductor:
                 except EscrowError as error:  # the database is busy or full: nothing can be begun before it answers
                     log.error("conductor_waits", code=error.code, reason=error.message)  # noqa: TRY400
                     await self.ctx.clock.sleep(FIRST_PAUSE_SECONDS)
+
+    @property
+    def turns(self) -> bool:
+        """Whether it still asks for what is due. It does every half minute; the database's limits are much shorter than
+        ours, so that one which does not answer is no reason to doubt it. Before its first turn it is not doubted."""
+        since = self._turned_at
+        return since is None or asyncio.get_running_loop().time() - since < _STUCK_SECONDS
 
     async def _scan(self, daemon: Daemon) -> None:
         """Scan the chain whenever that is this node's to do: one of them does it for all."""

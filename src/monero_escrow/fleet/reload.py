@@ -27,7 +27,10 @@ class ReloadRefusedError(InvalidInputError):
     what_to_do = "Correct the settings and reload once more; `monero-escrow doctor` checks them. Nothing was changed."
 
 
-_OF_ONE_SERVICE: Final = ("db_encryption_key", "db_encryption_key_file", "data_dir", "monero_network")
+_OF_ONE_SERVICE: Final = (
+    *("db_encryption_key", "db_encryption_key_file", "db_encryption_key_command"),
+    *("data_dir", "monero_network"),
+)
 """The settings that say which service this is; with another value it would be another one."""
 
 
