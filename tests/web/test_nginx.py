@@ -18,7 +18,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -148,11 +150,19 @@ async def _answers(ask: Callable[[], Awaitable[object]]) -> None:
     await until(it_does, limit_seconds=8)
 
 
+@pytest.fixture
+def web_settings() -> dict[str, Any]:
+    """As deploy/ sets it: the proxy on this machine is believed, and the limits at the edge are met before ours."""
+    return {"behind_tls_proxy": True, "trusted_proxies": (ip_network("127.0.0.1/32"),)}
+
+
 @asynccontextmanager
 async def served(world: World) -> AsyncIterator[int]:
     """The application on a port, as the service serves it."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(world.app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        world.app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
+    )
     server = _Server(config, on_exit=live_of(world.app).close)
     serving = asyncio.create_task(server.serve([listening]))
     try:
