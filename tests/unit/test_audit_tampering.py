@@ -20,11 +20,11 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monero_escrow.store import schema
 from monero_escrow.store.audit_adopt import adopt
-from monero_escrow.store.audit_check import Problem, Trouble
+from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.store.audit_checkpoints import checkpoints, make_checkpoint
 from monero_escrow.store.audit_seal import GENESIS, SealedRow, link
 from monero_escrow.store.audit_table import fields_of
-from monero_escrow.store.audit_verify import Verified, verify
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.origin import done_by
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -47,10 +47,6 @@ def a_life(store: SqlStore) -> Iterator[Transaction]:
         undone = connection.begin_nested()
         yield Transaction(connection, store._sealer)
         undone.rollback()
-
-
-def silent(_what: str, _done: float) -> None:
-    pass
 
 
 def write_a_trail(tx: Transaction, chance: random.Random, rows: int) -> list[tuple[str, int]]:
@@ -235,13 +231,13 @@ def check_all(
     chance = random.Random(seed)
     with a_life(store) as tx:
         write_a_trail(tx, chance, rows)
-        untouched = verify(tx, silent)
+        untouched = verify(tx)
         assert untouched.troubles == [], f"seed {seed}"
         assert untouched.rows == rows
 
         done = tampering(tx.connection, chance)
 
-        found = verify(tx, silent)
+        found = verify(tx)
         assert found.troubles, f"{done.what} is not found (seed {seed})"
         named = any(names(trouble, row) for trouble in found.troubles for row in done.named)
         assert named, f"{done.what} {done.named} is not named: {found.troubles} (seed {seed})"
@@ -302,8 +298,8 @@ def test_a_tail_that_is_cut_off_with_its_head_shows_by_a_checkpoint_kept_elsewhe
             for values in as_it_was:
                 tx.connection.execute(insert(table).values(**values))
 
-        assert verify(tx, silent).troubles == []
-        found: Verified = verify(tx, silent, kept=kept)
+        assert verify(tx).troubles == []
+        found: Verified = verify(tx, kept=kept)
         cut_off = [trouble for trouble in found.troubles if trouble.problem is Problem.CUT_OFF]
         for row in cut:
             assert any(names(trouble, row) for trouble in cut_off), f"{row} is not named (seed {seed})"

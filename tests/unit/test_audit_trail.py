@@ -11,10 +11,10 @@ from sqlalchemy import insert, select, update
 
 from monero_escrow.store import facts, schema
 from monero_escrow.store.audit_adopt import UNCHAINED_UP_TO, adopt, chain_earlier_rows
-from monero_escrow.store.audit_check import Problem
+from monero_escrow.store.audit_check import Problem, Verified
 from monero_escrow.store.audit_checkpoints import make_checkpoint
 from monero_escrow.store.audit_table import WALLET_OPERATION, AuditHeadBrokenError
-from monero_escrow.store.audit_verify import Verified, verify
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.origin import asked_from, done_by
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -26,12 +26,8 @@ on_all = pytest.mark.parametrize("engine", [SQLCIPHER, "postgresql", TWICE], ind
 _a = schema.audit
 
 
-def silent(_what: str, _done: float) -> None:
-    pass
-
-
 def verified(store: SqlStore, **how: Any) -> Verified:
-    return store.read_now(lambda tx: verify(tx, silent, **how))
+    return store.read_now(lambda tx: verify(tx, **how))
 
 
 def chain(store: SqlStore, name: str) -> list[tuple[int, str]]:

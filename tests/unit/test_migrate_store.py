@@ -16,7 +16,6 @@ from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.store import facts, schema
-from monero_escrow.store.backup import Told
 from monero_escrow.store.migrate_store import (
     Moved,
     MovedBeforeError,
@@ -28,6 +27,7 @@ from monero_escrow.store.migrate_store import (
     move_store,
 )
 from monero_escrow.store.opening import DatabaseMovedError, PostgresqlStore, open_postgresql, open_sqlcipher
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.records import PayoutState
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -48,11 +48,7 @@ def server(database_url: str) -> Iterator[PostgresqlStore]:
     opened.close()
 
 
-def silent(_what: str, _done: float) -> None:
-    return
-
-
-def move(file: SqlStore, server: PostgresqlStore, tell: Told = silent) -> Moved:
+def move(file: SqlStore, server: PostgresqlStore, tell: Told = say_nothing) -> Moved:
     return move_store(file, server, PLACE, NOW, tell)
 
 

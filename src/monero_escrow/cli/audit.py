@@ -16,20 +16,19 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import in_database, when, with_store
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.escrows.books import entries, write_csv, write_json_lines
 from monero_escrow.store.audit_adopt import adopt
-from monero_escrow.store.audit_check import Trouble
-from monero_escrow.store.audit_checkpoints import make_checkpoint
+from monero_escrow.store.audit_check import Trouble, Verified
+from monero_escrow.store.audit_checkpoints import sign_all
 from monero_escrow.store.audit_file import Exported, ExportFailedError, export, read_checkpoints, verify_file
-from monero_escrow.store.audit_seal import audit_seal
-from monero_escrow.store.audit_verify import Verified, be_patient, verify
+from monero_escrow.store.audit_seal import seal_of
+from monero_escrow.store.audit_verify import be_patient, verify
 from monero_escrow.store.durable_file import give_name, unfinished
-from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.transaction import Transaction
 
 NOT_WHOLE: Final = 3
@@ -67,7 +66,7 @@ def verify_trail(
         raise InvalidInputError("--public-key goes with --file.", what_to_do="See `audit verify --help`.")
     with ProgressBar() as bar:
         if file is not None:
-            seal = None if public_key is not None else audit_seal(derive_key(load_settings().master_key(), "sealing"))
+            seal = None if public_key is not None else seal_of(load_settings().master_key())
             key = seal.public_key if seal is not None else _parsed_key(public_key or "")
             found = verify_file(file, key, bar, seal=seal)
         else:
@@ -104,7 +103,7 @@ def checkpoint_trail(file: Path, /, *, json_output: Json = False) -> None:
 @audit_app.command(name="key")
 def show_key() -> None:
     """Print the public key: with it anybody can verify an exported file."""
-    print(audit_seal(derive_key(load_settings().master_key(), "sealing")).public_key.hex())
+    print(seal_of(load_settings().master_key()).public_key.hex())
 
 
 @audit_app.command(name="books")
@@ -165,16 +164,12 @@ def _export(file: Path, *, since: float | None, rows: bool) -> Exported:
     settings = load_settings()
     _require_new(file)
 
-    def sign(tx: Transaction) -> bool:
-        return make_checkpoint(tx, tx.nodes.now()) is not None
-
     def note(tx: Transaction) -> None:
         action = "trail_exported" if rows else "trail_checkpointed"
         tx.audit.add(_actor(), action, tx.nodes.now(), detail={"file": file.name})
 
     in_database(note, writes=True)
-    while in_database(sign, writes=True):
-        pass
+    with_store(lambda store: sign_all(store, lambda tx: tx.nodes.now()))
     with ProgressBar() as bar:
         return in_database(
             lambda tx: export(

@@ -21,8 +21,8 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.store import facts, schema
-from monero_escrow.store.backup import Told
 from monero_escrow.store.opening import PostgresqlStore
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.serials import go_on_after_the_largest
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -109,7 +109,7 @@ class Moved:
         return sum(self.rows.values())
 
 
-def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, tell: Told) -> Moved:
+def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, tell: Told = say_nothing) -> Moved:
     """Move all rows; `place` names the server's database to whoever opens the file later. Blocks for its whole time.
 
     The caller holds the data folder's lock. Raises ServerNotEmptyError, RowRefusedError, RowsDifferError,
