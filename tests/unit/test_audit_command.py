@@ -19,13 +19,14 @@ from monero_escrow.cli.audit import (
     mend_chain,
     show_key,
     verify_trail,
-    write_books,
 )
+from monero_escrow.cli.books import write_books
 from monero_escrow.cli.doctor import doctor
 from monero_escrow.core.errors import InvalidInputError, NotFoundError
 from monero_escrow.core.payout_states import PayoutState
 from monero_escrow.store import schema
-from monero_escrow.store.audit_file import AuditFileError, ExportFailedError
+from monero_escrow.store.audit_file import AuditFileError
+from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.opening import open_sqlcipher
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction

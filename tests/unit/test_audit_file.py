@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from monero_escrow.store.audit_check import Problem
 from monero_escrow.store.audit_checkpoints import make_checkpoint
-from monero_escrow.store.audit_file import AuditFileError, ExportFailedError, export, read_checkpoints, verify_file
+from monero_escrow.store.audit_file import AuditFileError, export, read_checkpoints, verify_file
 from monero_escrow.store.audit_seal import audit_seal, seal_of
 from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.store import SqlStore
 from unit.engines import on_both_engines
 from unit.rows import MASTER_KEY

@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from monero_escrow.core.errors import EscrowError, InvalidInputError
+from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.store.audit_check import (
     Problem,
     TrailCheck,
@@ -32,8 +32,9 @@ from monero_escrow.store.audit_check import (
 )
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import GENESIS, AuditSeal, Checkpoint, SealedRow
-from monero_escrow.store.audit_verify import be_patient, trail_rows
-from monero_escrow.store.durable_file import give_name, unfinished
+from monero_escrow.store.audit_verify import trail_rows
+from monero_escrow.store.durable_file import new_text_file
+from monero_escrow.store.postgresql import be_patient
 from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
 
@@ -47,13 +48,6 @@ class AuditFileError(InvalidInputError):
 
     code = "not_an_audit_file"
     what_to_do = "Name a file that `monero-escrow audit export` or `audit checkpoint` wrote."
-
-
-class ExportFailedError(EscrowError):
-    """Nothing was written, and nothing of it was left behind."""
-
-    code = "export_failed"
-    what_to_do = "Name a new file in a folder that is there, may be written and has room; nothing is ever replaced."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +74,14 @@ def export(
     one, the file shows only as a whole that they were changed. Raises ExportFailedError.
     """
     be_patient(tx.connection)
-    try:
-        with unfinished(file) as path:
-            with path.open("w", encoding="ascii", newline="\n") as out:
-                writer = _Writer(out, tx.audit.seal)
-                writer.write("trail", version=VERSION, network=network, at=now, since=since, rows=rows)
-                if rows:
-                    _write_rows(writer, trail_rows(tx.connection, tell), since)
-                for one in checkpoints(tx.connection):
-                    writer.write("checkpoint", **_checkpoint_values(one))
-                writer.end()
-            give_name(path, file)
-    except OSError as error:
-        raise ExportFailedError(f"{file} cannot be written: {error.strerror}.") from None
+    with new_text_file(file, encoding="ascii") as out:
+        writer = _Writer(out, tx.audit.seal)
+        writer.write("trail", version=VERSION, network=network, at=now, since=since, rows=rows)
+        if rows:
+            _write_rows(writer, trail_rows(tx.connection, tell), since)
+        for one in checkpoints(tx.connection):
+            writer.write("checkpoint", **_checkpoint_values(one))
+        writer.end()
     return Exported(writer.counts.get("row", 0), writer.counts.get("checkpoint", 0))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, func, select
 
 from monero_escrow.core.errors import NotFoundError
 from monero_escrow.store import schema
@@ -22,15 +22,13 @@ from monero_escrow.store.audit_check import (
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import Checkpoint, SealedRow
 from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.postgresql import be_patient
 from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
 
 _TOGETHER: Final = 1_000
 _MOST_UNCHAINED: Final = 1_000
 _a, _h, _e = schema.audit, schema.audit_heads, schema.escrows
-_PATIENTLY: Final = [
-    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
-]
 
 
 def verify(
@@ -52,13 +50,6 @@ def verify(
     if escrow_id is not None and not found.rows and not found.troubles:
         raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
     return found
-
-
-def be_patient(connection: Connection) -> None:
-    """To read the whole trail may take longer than any step of the service."""
-    if connection.dialect.name == "postgresql":
-        for setting in _PATIENTLY:
-            connection.execute(setting)
 
 
 def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = None) -> Iterator[TrailRow]:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.store import facts, schema
 from monero_escrow.store.opening import PostgresqlStore
+from monero_escrow.store.postgresql import be_patient
 from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.serials import go_on_after_the_largest
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
@@ -32,9 +33,6 @@ _MADE_BY_MIGRATIONS: Final = (schema.duties,)
 """Tables that are not empty in a new database; the file's rows take the place of theirs."""
 _TABLES: Final = [table for table in schema.metadata.sorted_tables if table is not schema.facts]
 """All rows of a database, each table after those it refers to. What the database says of itself is carried apart."""
-_PATIENTLY: Final = [
-    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
-]
 _UNREADABLE: Final = (DatabaseError, ValueError)
 """What bytes that are no text, or texts that are no JSON, raise."""
 
@@ -145,8 +143,7 @@ def _all_or_nothing(source: Connection, server: PostgresqlStore, tell: Told) -> 
 
 def _move(source: Connection, tx: Transaction, history: str, tell: Told) -> Moved:
     target = tx.connection
-    for setting in _PATIENTLY:
-        target.execute(setting)
+    be_patient(target)
     _hold(target)
     counts = {table.name: _count(source, table) for table in _TABLES}
     earlier = facts.read_facts(target).get(facts.MOVED_FROM)
