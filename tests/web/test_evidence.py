@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import ValidationError
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.evidence import LONGEST_TEXT, MOST_TEXTS
+from monero_escrow.web.schemas import EvidenceTerms
 from web.world import Coin, World, ascii_json, problem_of
 
 
@@ -97,3 +99,14 @@ async def test_half_a_character_and_an_unknown_party_are_refused(world: World) -
         path = f"/api/escrows/{escrow_id}/evidence"
         problem_of(await client.post(path, **ascii_json({"party": "buyer", "text": "\ud800"})), 422, "invalid_input")
         problem_of(await client.post(path, json={"party": "arbiter", "text": "x"}), 422, "invalid_input")
+
+
+@pytest.mark.parametrize("text", [987_654_321, True, ["987654321"], None])
+async def test_what_is_no_text_is_refused_and_not_repeated(world: World, text: object) -> None:
+    body = {"party": "buyer", "text": text}
+    answer = await tell(world, await disputed(world), body)
+    problem_of(answer, 422, "invalid_input")
+    assert "987654321" not in answer.text
+    with pytest.raises(ValidationError) as refused:
+        EvidenceTerms.model_validate(body)
+    assert "987654321" not in str(refused.value), "nor in a log"
