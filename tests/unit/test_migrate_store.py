@@ -49,7 +49,7 @@ def server(database_url: str) -> Iterator[PostgresqlStore]:
 
 
 def move(file: SqlStore, server: PostgresqlStore, tell: Told = say_nothing) -> Moved:
-    return move_store(file, server, PLACE, NOW, tell)
+    return move_store(file, server, PLACE, NOW, "operator:ann", tell)
 
 
 def rows_of(store: SqlStore, table: Table) -> list[dict[str, object]]:
@@ -277,7 +277,7 @@ def test_rows_that_the_file_does_not_have_are_found_out_too(store: SqlStore, ser
 
 FILLED: dict[str, Callable[[Transaction], object]] = {
     "escrows": lambda tx: tx.escrows.add(escrow()),
-    "audit": lambda tx: tx.audit.add("command line", "key_created", NOW),
+    "audit": lambda tx: tx.audit.add("operator:ann", "key_created", NOW),
     "nodes": lambda tx: tx.nodes.join("node", "first", "0.1.0", 15.0),
 }
 

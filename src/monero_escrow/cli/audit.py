@@ -5,7 +5,6 @@ Exit codes of `verify`: 0 the trail is whole, 3 something in it is not, 1 it cou
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Final
 from cyclopts import App
 
 from monero_escrow.cli.books import write_books
-from monero_escrow.cli.database import in_database, when, with_store
+from monero_escrow.cli.database import actor, in_database, when, with_store
 from monero_escrow.cli.options import Json, Since, parsed_time
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import load_settings
@@ -111,7 +110,7 @@ def adopt_rows() -> None:
     `audit verify` names each of them. If no such node ran at that time, somebody else wrote them: find out who first.
     """
     done = 0
-    while more := in_database(lambda tx: _adopt(tx, _actor()), writes=True):
+    while more := in_database(_adopt, writes=True):
         done += more
     print(f"{done} rows are chained from now on; each says since when.")
 
@@ -126,7 +125,7 @@ def mend_chain(chain: str, /) -> None:
         An escrow's id, trio:ID or node:NAME, as the error and `audit verify --json` name it.
     """
     escrow_id = None if ":" in chain else chain
-    last = in_database(lambda tx: tx.audit.mend(chain, _actor(), tx.nodes.now(), escrow_id), writes=True)
+    last = in_database(lambda tx: tx.audit.mend(chain, actor(), tx.nodes.now(), escrow_id), writes=True)
     print(f"It goes on after row {last}. What `audit verify` says of the rows before stays true.")
 
 
@@ -136,7 +135,7 @@ def _export(file: Path, *, since: float | None, rows: bool) -> Exported:
 
     def note(tx: Transaction) -> None:
         action = "trail_exported" if rows else "trail_checkpointed"
-        tx.audit.add(_actor(), action, tx.nodes.now(), detail={"file": file.name})
+        tx.audit.add(actor(), action, tx.nodes.now(), detail={"file": file.name})
 
     in_database(note, writes=True)
     with_store(lambda store: sign_all(store, lambda tx: tx.nodes.now()))
@@ -156,16 +155,12 @@ def _require_new(file: Path) -> None:
         raise ExportFailedError(f"There is no folder {file.parent}.")
 
 
-def _adopt(tx: Transaction, actor: str) -> int:
+def _adopt(tx: Transaction) -> int:
     now = tx.nodes.now()
     count = adopt(tx, now)
     if count:
-        tx.audit.add(actor, "rows_adopted", now, detail={"rows": count})
+        tx.audit.add(actor(), "rows_adopted", now, detail={"rows": count})
     return count
-
-
-def _actor() -> str:
-    return f"operator:{getpass.getuser()}"
 
 
 def _parsed_key(text: str) -> bytes:

@@ -51,8 +51,13 @@ def with_store(work: Callable[[SqlStore], Coroutine[Any, Any, T]], *, makes: boo
         store.close()
 
 
+def actor() -> str:
+    """Who types the command, as the audit trail has it."""
+    return f"operator:{_user()}"
+
+
 def _user() -> str:
-    """Who types the command, for the audit trail; in a container there may be only a number."""
+    """The user's name; in a container there may be only a number."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -107,8 +107,11 @@ class Moved:
         return sum(self.rows.values())
 
 
-def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, tell: Told = say_nothing) -> Moved:
+def move_store(
+    file: SqlStore, server: PostgresqlStore, place: str, now: float, actor: str, tell: Told = say_nothing
+) -> Moved:
     """Move all rows; `place` names the server's database to whoever opens the file later. Blocks for its whole time.
+    The server's audit trail says that `actor` moved them.
 
     The caller holds the data folder's lock. Raises ServerNotEmptyError, RowRefusedError, RowsDifferError,
     MovedBeforeError, MoveInterruptedError, DatabaseBusyError.
@@ -117,7 +120,7 @@ def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, 
 
     def move(tx: Transaction) -> Moved:
         nonlocal arrived
-        moved = _all_or_nothing(tx.connection, server, tell)
+        moved = _all_or_nothing(tx.connection, server, actor, tell)
         arrived = True
         facts.mark_as_copy(tx.connection, now)
         facts.put_fact(tx.connection, facts.MOVED_TO, place)
@@ -133,15 +136,15 @@ def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, 
         raise
 
 
-def _all_or_nothing(source: Connection, server: PostgresqlStore, tell: Told) -> Moved:
+def _all_or_nothing(source: Connection, server: PostgresqlStore, actor: str, tell: Told) -> Moved:
     """Durable on the server when this returns."""
     try:
-        return server.write_now(lambda tx: _move(source, tx, server.history.known, tell))
+        return server.write_now(lambda tx: _move(source, tx, server.history.known, actor, tell))
     except DatabaseBusyError as error:
         raise MoveInterruptedError(error.message) from None
 
 
-def _move(source: Connection, tx: Transaction, history: str, tell: Told) -> Moved:
+def _move(source: Connection, tx: Transaction, history: str, actor: str, tell: Told) -> Moved:
     target = tx.connection
     be_patient(target)
     _hold(target)
@@ -163,7 +166,7 @@ def _move(source: Connection, tx: Transaction, history: str, tell: Told) -> Move
         _compare(source, target, table, comparing)
     _carry_facts(source, target, history)
     facts.put_fact(target, facts.MOVED_FROM, _digest(source, _progress(tell, "summing up", counts)))
-    tx.audit.add("command line", "store_moved", tx.nodes.now(), detail={"rows": str(sum(counts.values()))})
+    tx.audit.add(actor, "store_moved", tx.nodes.now(), detail={"rows": str(sum(counts.values()))})
     return Moved(counts, arrived_earlier=False)
 
 
