@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from monero_escrow.config.values import NO_TOKEN, SettingsError, is_token, text_of
+from monero_escrow.config.values import NO_TOKEN, SettingsError, SettingsPart, is_token, text_of
 
 
-class CallerSettings(BaseSettings):
+class CallerSettings(SettingsPart):
     """Settings of the HTTP API and of what it tells."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     server_host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
     server_port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API.")

@@ -10,15 +10,15 @@ from pydantic_settings import SettingsConfigDict
 
 from monero_escrow.config.callers import CallerSettings
 from monero_escrow.config.escrows import EscrowSettings
+from monero_escrow.config.monero import MoneroSettings
 from monero_escrow.config.storage import StorageSettings
 from monero_escrow.config.values import SettingsError
-from monero_escrow.config.wallets import WalletSettings
 
 
-class Settings(EscrowSettings, CallerSettings, StorageSettings, WalletSettings):
+class Settings(EscrowSettings, CallerSettings, StorageSettings, MoneroSettings):
     """All settings. Durations are seconds, amounts piconero, depths blocks."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_file=".env")
 
 
 def named_settings_file() -> Path | None:
