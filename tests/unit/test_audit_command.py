@@ -37,7 +37,7 @@ from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from unit.command_line import set_environment
 from unit.rows import MASTER_KEY, NETWORK, XMR, add_funded, decide, escrow, hex64, output, plan
-from unit.test_audit_trail import write_as_before
+from unit.trails import write_as_before
 
 Said = pytest.CaptureFixture[str]
 _a = schema.audit

@@ -21,8 +21,7 @@ from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.store import SqlStore
 from unit.engines import on_both_engines
 from unit.rows import MASTER_KEY
-from unit.test_audit_tampering import write_a_trail
-from unit.test_audit_trail import verified
+from unit.trails import verified, write_a_trail
 
 EXAMPLES = int(os.environ.get("AUDIT_EXAMPLES", "60"))
 SEAL = seal_of(MASTER_KEY)
