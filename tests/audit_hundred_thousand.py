@@ -31,13 +31,13 @@ def main(rows: int) -> None:
         while store.write_now(lambda tx: make_checkpoint(tx, 2e9)) is not None:
             pass
         written = time.perf_counter()
-        found = store.read_now(lambda tx: verify(tx, lambda _what, _done: None))
+        found = store.read_now(verify)
         verified = time.perf_counter()
         assert (found.troubles, found.rows) == ([], rows)
         file = Path(folder) / "trail.jsonl"
-        store.read_now(lambda tx: export(tx, file, network=NETWORK, now=2e9, tell=lambda _what, _done: None))
+        store.read_now(lambda tx: export(tx, file, network=NETWORK, now=2e9))
         exported = time.perf_counter()
-        found = verify_file(file, store.read_now(lambda tx: tx.audit.seal.public_key), lambda _what, _done: None)
+        found = verify_file(file, store.read_now(lambda tx: tx.audit.seal.public_key))
         assert (found.troubles, found.rows) == ([], rows)
         sys.stdout.write(
             f"{rows} rows: written in {written - begun:.1f} s, verified in {verified - written:.1f} s, "

@@ -68,7 +68,7 @@ class Loss:
         settings = settings_for(self.chain, folder, urls, backup_url=place).model_copy(
             update={"db_encryption_key": key}
         )
-        return settings, await restore(settings, self.file, time.time(), lambda _what, _done: None)
+        return settings, await restore(settings, self.file, time.time())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -102,7 +102,7 @@ def found_in_trail(store: SqlStore | None) -> list[str]:
     """What is wrong with the audit trail; whatever struck the service, no row is missing and none is out of place."""
     if store is None:
         return []
-    return [trouble.message for trouble in store.read_now(lambda tx: verify(tx, lambda _what, _done: None)).troubles]
+    return [trouble.message for trouble in store.read_now(verify).troubles]
 
 
 def keep_stray_error(world: Surroundings, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

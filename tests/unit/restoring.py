@@ -41,7 +41,7 @@ def back_up(tmp_path: Path) -> Path:
 
 async def restored(settings: Settings, file: Path) -> Restored:
     settings.data_dir.mkdir(exist_ok=True)  # whoever holds the folder's lock has made it
-    return await restore(settings, file, NOW, lambda _what, _done: None)
+    return await restore(settings, file, NOW)
 
 
 async def refusal(settings: Settings, file: Path) -> EscrowError:

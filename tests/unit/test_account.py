@@ -7,10 +7,11 @@ from pathlib import Path
 from sqlalchemy import select
 
 from monero_escrow.config import load_settings
-from monero_escrow.escrows.account import FleetAccount, note_start, noted_end, set_by_people, sign_all
+from monero_escrow.escrows.account import FleetAccount, note_start, noted_end, set_by_people
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import release
 from monero_escrow.store import schema
+from monero_escrow.store.audit_checkpoints import sign_all
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -69,9 +70,9 @@ async def test_checkpoints_are_made_until_every_chain_is_in_one_and_then_no_more
             tx.audit.add("service", "noted", 1.0, escrow_id=f"e{number}")
 
     await store.write(many)
-    assert await sign_all(store, clock) == 2
-    assert await sign_all(store, clock) == 0
-    found = store.read_now(lambda tx: verify(tx, lambda _what, _done: None))
+    assert await sign_all(store, lambda _tx: clock.now()) == 2
+    assert await sign_all(store, lambda _tx: clock.now()) == 0
+    found = store.read_now(verify)
     assert (found.troubles, found.checkpoints, found.chains) == ([], 2, 1_100)
 
 
@@ -93,4 +94,4 @@ async def test_an_order_from_set_up_to_payout_is_in_the_trail_with_every_step_on
         assert {"make wallet", "gate", "open wallets", "propose", "sign", "submit"} <= told
         assert all(row.result == "ok" for row in story if row.action == "wallet_operation")
         assert set(actions_of(store, "node:main")) >= {"service_started", "fleet_changed"}
-        assert (await store.read(lambda tx: verify(tx, lambda _what, _done: None))).troubles == []
+        assert (await store.read(verify)).troubles == []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import getpass
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from monero_escrow.cli.audit import (
     NOT_WHOLE,
@@ -19,19 +20,24 @@ from monero_escrow.cli.audit import (
     mend_chain,
     show_key,
     verify_trail,
-    write_books,
 )
+from monero_escrow.cli.books import write_books
 from monero_escrow.cli.doctor import doctor
+from monero_escrow.cli.escrow import resume_payout
+from monero_escrow.cli.keys import create
+from monero_escrow.cli.rescan import rescan
 from monero_escrow.core.errors import InvalidInputError, NotFoundError
 from monero_escrow.core.payout_states import PayoutState
 from monero_escrow.store import schema
-from monero_escrow.store.audit_file import AuditFileError, ExportFailedError
+from monero_escrow.store.audit_file import AuditFileError
+from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.records import Scope
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from unit.command_line import set_environment
 from unit.rows import MASTER_KEY, NETWORK, XMR, add_funded, decide, escrow, hex64, output, plan
-from unit.test_audit_trail import write_as_before
+from unit.trails import write_as_before
 
 Said = pytest.CaptureFixture[str]
 _a = schema.audit
@@ -201,6 +207,30 @@ def test_the_books_have_every_deposit_and_payout_and_no_formula(store: SqlStore,
         write_books(tmp_path / "books.csv")
     with pytest.raises(InvalidInputError):
         write_books(tmp_path / "books.xls")
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 10001"), OSError("No username set")])
+def test_whoever_has_only_a_number_as_in_a_container_is_known_by_it(
+    store: SqlStore, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    checkpoint_trail(tmp_path / "kept.jsonl")
+    create(scope=Scope.OPERATOR)
+    with pytest.raises(NotFoundError):
+        resume_payout("nowhere", 1)
+    with pytest.raises(NotFoundError):
+        rescan("nowhere")
+
+    query = select(_a.c.action, _a.c.actor, _a.c.source).order_by(_a.c.id.desc()).limit(2)
+    rows = store.read_now(lambda tx: [tuple(row) for row in tx.connection.execute(query)])
+    number = os.getuid()
+    assert rows == [
+        ("key_created", f"operator:{number}", f"local:{number}"),
+        ("trail_checkpointed", f"operator:{number}", f"local:{number}"),
+    ]
 
 
 def doctors_words(capsys: Said) -> list[tuple[str, str]]:

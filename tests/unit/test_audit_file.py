@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 
 from monero_escrow.store.audit_check import Problem
 from monero_escrow.store.audit_checkpoints import make_checkpoint
-from monero_escrow.store.audit_file import AuditFileError, ExportFailedError, export, read_checkpoints, verify_file
-from monero_escrow.store.audit_seal import audit_seal
+from monero_escrow.store.audit_file import AuditFileError, export, read_checkpoints, verify_file
+from monero_escrow.store.audit_seal import audit_seal, seal_of
 from monero_escrow.store.audit_verify import verify
-from monero_escrow.store.sealing import derive_key
+from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.store import SqlStore
 from unit.engines import on_both_engines
 from unit.rows import MASTER_KEY
-from unit.test_audit_tampering import silent, write_a_trail
-from unit.test_audit_trail import verified
+from unit.trails import verified, write_a_trail
 
 EXAMPLES = int(os.environ.get("AUDIT_EXAMPLES", "60"))
-SEAL = audit_seal(derive_key(MASTER_KEY, "sealing"))
+SEAL = seal_of(MASTER_KEY)
 PUBLIC_KEY = SEAL.public_key
 
 
@@ -33,7 +32,7 @@ def exported(store: SqlStore, file: Path, **how: Any) -> list[dict[str, Any]]:
     """As the command does it: every row is under a checkpoint first."""
     while store.write_now(lambda tx: make_checkpoint(tx, 5.0)) is not None:
         pass
-    store.read_now(lambda tx: export(tx, file, network="stagenet", now=5.0, tell=silent, **how))
+    store.read_now(lambda tx: export(tx, file, network="stagenet", now=5.0, **how))
     return [json.loads(line) for line in file.read_text("ascii").splitlines()]
 
 
@@ -50,13 +49,13 @@ def test_an_exported_trail_is_whole_with_the_public_key_alone_and_with_the_secre
     lines = exported(store, tmp_path / "trail.jsonl")
 
     for seal in (None, SEAL):
-        found = verify_file(tmp_path / "trail.jsonl", PUBLIC_KEY, silent, seal=seal)
+        found = verify_file(tmp_path / "trail.jsonl", PUBLIC_KEY, seal=seal)
         assert found.troubles == []
         assert found.rows == len(rows) == 40
     assert {line["type"] for line in lines} == {"trail", "row", "checkpoint", "end"}
     assert (tmp_path / "trail.jsonl").stat().st_mode & 0o777 == 0o600
     other = audit_seal(bytes(32)).public_key
-    assert {one.problem for one in verify_file(tmp_path / "trail.jsonl", other, silent).troubles} == {
+    assert {one.problem for one in verify_file(tmp_path / "trail.jsonl", other).troubles} == {
         Problem.FILE,
         Problem.CHECKPOINT,
     }
@@ -67,7 +66,7 @@ def test_an_export_from_some_time_on_is_whole_as_well_and_replaces_nothing(store
     lines = exported(store, tmp_path / "late.jsonl", since=1e9)
 
     assert 0 < sum(line["type"] == "row" for line in lines) < 40
-    assert verify_file(tmp_path / "late.jsonl", PUBLIC_KEY, silent).troubles == []
+    assert verify_file(tmp_path / "late.jsonl", PUBLIC_KEY).troubles == []
     with pytest.raises(ExportFailedError):
         exported(store, tmp_path / "late.jsonl")
     with pytest.raises(ExportFailedError):
@@ -107,7 +106,7 @@ def test_whatever_is_done_to_the_file_is_found_and_a_row_is_named(
             named = set()
     changed = written(lines, tmp_path / "changed.jsonl")
 
-    found = verify_file(changed, PUBLIC_KEY, silent, seal=SEAL if secret else None)
+    found = verify_file(changed, PUBLIC_KEY, seal=SEAL if secret else None)
 
     assert any(one.problem is Problem.FILE for one in found.troubles)
     at_rows = [one for one in found.troubles if one.seq is not None]
@@ -125,7 +124,7 @@ def test_a_kept_checkpoint_names_what_was_cut_off_since(store: SqlStore, tmp_pat
     forged = kept[-1].__class__(kept[-1].number, kept[-1].at, kept[-1].previous, (), kept[-1].signature)
     assert [one.problem for one in verified(store, kept=[*kept, forged]).troubles] == [Problem.FILE]
     store.write_now(lambda tx: tx.connection.exec_driver_sql("DELETE FROM audit_checkpoints") and None)
-    troubles = store.read_now(lambda tx: verify(tx, silent, kept=kept)).troubles
+    troubles = store.read_now(lambda tx: verify(tx, kept=kept)).troubles
     assert {one.problem for one in troubles} == {Problem.CHECKPOINT}
     assert "was removed in the database" in troubles[0].message
 
@@ -137,11 +136,11 @@ def test_a_kept_checkpoint_names_what_was_cut_off_since(store: SqlStore, tmp_pat
 def test_a_file_of_another_kind_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "other").write_text(text, "latin-1")
     with pytest.raises(AuditFileError):
-        verify_file(tmp_path / "other", PUBLIC_KEY, silent)
+        verify_file(tmp_path / "other", PUBLIC_KEY)
     with pytest.raises(AuditFileError):
         read_checkpoints(tmp_path / "other")
     with pytest.raises(AuditFileError):
-        verify_file(tmp_path / "not there", PUBLIC_KEY, silent)
+        verify_file(tmp_path / "not there", PUBLIC_KEY)
 
 
 def test_rows_and_checkpoints_that_lack_something_are_refused_with_a_sentence(store: SqlStore, tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_rows_and_checkpoints_that_lack_something_are_refused_with_a_sentence(st
                 line = {key: value for key, value in lines[which].items() if key != name} | wrong
                 file = written([*lines[:which], line, *lines[which + 1 :]], tmp_path / "wrong.jsonl")
                 try:
-                    found = verify_file(file, PUBLIC_KEY, silent)
+                    found = verify_file(file, PUBLIC_KEY)
                 except AuditFileError:
                     continue
                 assert found.troubles, (kind, name, wrong)

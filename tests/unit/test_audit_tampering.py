@@ -19,16 +19,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monero_escrow.store import schema
-from monero_escrow.store.audit_adopt import adopt
-from monero_escrow.store.audit_check import Problem, Trouble
+from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.store.audit_checkpoints import checkpoints, make_checkpoint
 from monero_escrow.store.audit_seal import GENESIS, SealedRow, link
 from monero_escrow.store.audit_table import fields_of
-from monero_escrow.store.audit_verify import Verified, verify
-from monero_escrow.store.origin import done_by
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from unit.engines import on_both_engines
+from unit.trails import write_a_trail
 
 EXAMPLES = int(os.environ.get("AUDIT_EXAMPLES", "25"))
 COLUMNS = ["at", "actor", "action", "from_state", "to_state", "detail", "source", "result", "escrow_id"]
@@ -47,38 +46,6 @@ def a_life(store: SqlStore) -> Iterator[Transaction]:
         undone = connection.begin_nested()
         yield Transaction(connection, store._sealer)
         undone.rollback()
-
-
-def silent(_what: str, _done: float) -> None:
-    pass
-
-
-def write_a_trail(tx: Transaction, chance: random.Random, rows: int) -> list[tuple[str, int]]:
-    """Some escrows, trios and nodes in turn, in transactions of one to three rows, with checkpoints between; each
-    row's chain and number."""
-    for number in range(rows):
-        detail = {"n": number, "of": chance.choice([1, 1.0, True, None, "š\ud800", {"b": 1, "a": [2.5]}])}
-        who, at = chance.choice(["service", "shop:acme:1f"]), chance.uniform(0, 2e9)
-        match chance.randrange(7):
-            case 0:
-                with done_by(chance.choice(["main", "second"])):
-                    tx.audit.add(who, "node_drained", at, detail=detail)
-            case 1:
-                tx.audit.add(who, "set_up_begun", at, trio_id=chance.choice("xy"), detail=detail)
-            case 2:  # as an earlier version writes it, and chained later
-                late = {"escrow_id": chance.choice(["a", "b", None]), "detail": detail, "actor": who}
-                tx.connection.execute(insert(_a).values(at=at, action="late", **late))
-                if chance.random() < 0.5:
-                    adopt(tx, chance.choice([3e9, 4e9]))
-            case _:
-                tx.audit.add(who, "release", at, escrow_id=chance.choice("abc"), to_state="paying_out", detail=detail)
-        if chance.random() < 0.5:
-            tx.audit.write()
-        if chance.random() < 0.1:
-            make_checkpoint(tx, at)
-    tx.audit.write()
-    adopt(tx, 5e9)
-    return [(row.chain, row.seq) for row in tx.connection.execute(select(_a.c.chain, _a.c.seq).order_by(_a.c.id))]
 
 
 @dataclass(frozen=True)
@@ -235,13 +202,13 @@ def check_all(
     chance = random.Random(seed)
     with a_life(store) as tx:
         write_a_trail(tx, chance, rows)
-        untouched = verify(tx, silent)
+        untouched = verify(tx)
         assert untouched.troubles == [], f"seed {seed}"
         assert untouched.rows == rows
 
         done = tampering(tx.connection, chance)
 
-        found = verify(tx, silent)
+        found = verify(tx)
         assert found.troubles, f"{done.what} is not found (seed {seed})"
         named = any(names(trouble, row) for trouble in found.troubles for row in done.named)
         assert named, f"{done.what} {done.named} is not named: {found.troubles} (seed {seed})"
@@ -302,8 +269,8 @@ def test_a_tail_that_is_cut_off_with_its_head_shows_by_a_checkpoint_kept_elsewhe
             for values in as_it_was:
                 tx.connection.execute(insert(table).values(**values))
 
-        assert verify(tx, silent).troubles == []
-        found: Verified = verify(tx, silent, kept=kept)
+        assert verify(tx).troubles == []
+        found: Verified = verify(tx, kept=kept)
         cut_off = [trouble for trouble in found.troubles if trouble.problem is Problem.CUT_OFF]
         for row in cut:
             assert any(names(trouble, row) for trouble in cut_off), f"{row} is not named (seed {seed})"

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from monero_escrow.store import facts, schema
 from monero_escrow.store.audit_adopt import UNCHAINED_UP_TO, adopt, chain_earlier_rows
 from monero_escrow.store.audit_check import Problem
 from monero_escrow.store.audit_checkpoints import make_checkpoint
 from monero_escrow.store.audit_table import WALLET_OPERATION, AuditHeadBrokenError
-from monero_escrow.store.audit_verify import Verified, verify
 from monero_escrow.store.origin import asked_from, done_by
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from unit.engines import SQLCIPHER, TWICE, OpenStore, on_both_engines, on_postgresql
 from unit.rows import add_funded, escrow
 from unit.slots import VirtualClock
+from unit.trails import verified, write_as_before
 
 on_all = pytest.mark.parametrize("engine", [SQLCIPHER, "postgresql", TWICE], indirect=True)
 _a = schema.audit
-
-
-def silent(_what: str, _done: float) -> None:
-    pass
-
-
-def verified(store: SqlStore, **how: Any) -> Verified:
-    return store.read_now(lambda tx: verify(tx, silent, **how))
 
 
 def chain(store: SqlStore, name: str) -> list[tuple[int, str]]:
@@ -129,13 +120,6 @@ async def test_the_history_that_shops_see_leaves_the_operations_on_wallets_out(s
 
 
 # Rows that were there before the chains
-
-
-def write_as_before(tx: Transaction, count: int) -> None:
-    """As the version before wrote them."""
-    for number in range(count):
-        values = {"escrow_id": f"e{number % 7}" if number % 5 else None, "at": float(number), "actor": "service"}
-        tx.connection.execute(insert(_a).values(action="noted", detail={"n": number}, **values))
 
 
 @on_both_engines

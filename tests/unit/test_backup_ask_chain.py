@@ -53,7 +53,7 @@ async def restored(file: Path, folder: Path, processes: Sequence[FakeWalletRpc])
     settings = settings_of(folder, processes)
     with only_one(folder):
         pass  # whoever holds the folder's lock has made it
-    await restore(settings, file, 2.0, lambda _what, _done: None)
+    await restore(settings, file, 2.0)
     return settings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monero_escrow.config import SettingsError, load_settings
+from monero_escrow.config import ACKNOWLEDGEMENT, SettingsError, load_settings
 from monero_escrow.core.address import Network
 from monero_escrow.core.key_exchange import KeyExchange, Round
 from monero_escrow.core.life_cycle import State
@@ -200,7 +200,11 @@ def test_only_mainnet_needs_a_second_place() -> None:
 async def test_the_service_does_not_start_on_mainnet_without_one(tmp_path: Path) -> None:
     urls = ",".join(f"http://127.0.0.1:{port}" for port in (1, 2, 3))
     settings = load_settings(
-        monero_network="mainnet", monero_rpc_urls=urls, db_encryption_key="11" * 32, data_dir=tmp_path / "data"
+        monero_network="mainnet",
+        mainnet_acknowledgement=ACKNOWLEDGEMENT,
+        monero_rpc_urls=urls,
+        db_encryption_key="11" * 32,
+        data_dir=tmp_path / "data",
     )
 
     with pytest.raises(SettingsError) as caught:

@@ -16,7 +16,6 @@ from monero_escrow.core.key_exchange import Round
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.store import facts, schema
-from monero_escrow.store.backup import Told
 from monero_escrow.store.migrate_store import (
     Moved,
     MovedBeforeError,
@@ -28,6 +27,7 @@ from monero_escrow.store.migrate_store import (
     move_store,
 )
 from monero_escrow.store.opening import DatabaseMovedError, PostgresqlStore, open_postgresql, open_sqlcipher
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.records import PayoutState
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -48,12 +48,8 @@ def server(database_url: str) -> Iterator[PostgresqlStore]:
     opened.close()
 
 
-def silent(_what: str, _done: float) -> None:
-    return
-
-
-def move(file: SqlStore, server: PostgresqlStore, tell: Told = silent) -> Moved:
-    return move_store(file, server, PLACE, NOW, tell)
+def move(file: SqlStore, server: PostgresqlStore, tell: Told = say_nothing) -> Moved:
+    return move_store(file, server, PLACE, NOW, "operator:ann", tell)
 
 
 def rows_of(store: SqlStore, table: Table) -> list[dict[str, object]]:
@@ -281,7 +277,7 @@ def test_rows_that_the_file_does_not_have_are_found_out_too(store: SqlStore, ser
 
 FILLED: dict[str, Callable[[Transaction], object]] = {
     "escrows": lambda tx: tx.escrows.add(escrow()),
-    "audit": lambda tx: tx.audit.add("command line", "key_created", NOW),
+    "audit": lambda tx: tx.audit.add("operator:ann", "key_created", NOW),
     "nodes": lambda tx: tx.nodes.join("node", "first", "0.1.0", 15.0),
 }
 

@@ -32,7 +32,7 @@ class Move:
         key = self.before.master_key()
         file = open_sqlcipher(self.before.database_path, key, Network.REGTEST, migrates=False)
         server = open_postgresql(str(self.url), key, Network.REGTEST)
-        move_store(file, server, "db.example.com/escrow", 2_000.0, lambda _what, _done: None)
+        move_store(file, server, "db.example.com/escrow", 2_000.0, "operator:ann")
         file.close()
         server.close()
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from monero_escrow.cli.top_board import MARKS, Board, Seen, escrow_words, set_up_words, usage_words
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES
-from monero_escrow.web.overview import Overview, SetUpTimes
+from monero_escrow.web.schemas import Overview, SetUpTimes
 
 URL = "http://127.0.0.1:8080"
 

@@ -42,6 +42,14 @@ async def send(
     return await browser.post(path, data={**fields, "form_token": token}, headers={"Origin": ORIGIN})
 
 
+async def shown_for(browser: httpx2.AsyncClient, path: str) -> str:
+    """What the form of this page sends back, so that nothing else is confirmed than was shown."""
+    page = await read(browser, path)
+    found = re.search(r'name="shown" value="([0-9a-f]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
 async def form_token_of(browser: httpx2.AsyncClient) -> str:
     answer = await browser.get("/admin", follow_redirects=True)
     found = re.search(r'name="form_token" value="([0-9a-f]{64})"', answer.text)

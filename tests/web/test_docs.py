@@ -6,10 +6,13 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+from pydantic import BaseModel
+
 from monero_escrow.core.errors import EscrowError, InvariantError
 from monero_escrow.monero.errors import ProcessUnreachableError
 from monero_escrow.web.docs_page import docs_page
 from monero_escrow.web.problems import answer_to, status_of, statuses_by_code
+from monero_escrow.web.schemas.shapes import Answer, Request
 from web.world import World
 
 
@@ -19,6 +22,23 @@ def operations(world: World) -> dict[str, dict[str, Any]]:
         for path, methods in world.app.openapi()["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def shapes(base: type[BaseModel] = BaseModel) -> list[type[BaseModel]]:
+    """Every shape that the application itself declares."""
+    ours = [one for one in base.__subclasses__() if one.__module__.startswith("monero_escrow.web.")]
+    return ours + [below for one in base.__subclasses__() for below in shapes(one)]
+
+
+def test_every_shape_is_a_request_or_an_answer_and_lives_in_the_room_of_shapes(world: World) -> None:
+    assert len(shapes()) > len(world.app.openapi()["paths"]), "they were looked for"
+    assert [one for one in shapes() if not one.__module__.startswith("monero_escrow.web.schemas.")] == []
+    assert [one for one in shapes() if not issubclass(one, Request | Answer)] == []
+    strict = [
+        one.model_config.get("strict") and one.model_config.get("hide_input_in_errors") for one in shapes(Request)
+    ]
+    assert strict
+    assert all(strict)
 
 
 def test_every_endpoint_of_the_specification_is_published(world: World) -> None:

@@ -6,14 +6,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import ValidationError
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.evidence import LONGEST_TEXT, MOST_TEXTS
+from monero_escrow.web.schemas import EvidenceTerms
 from web.world import Coin, World, ascii_json, problem_of
-
-
-async def disputed(world: World) -> str:
-    return await world.add_escrow(State.DISPUTED, [Coin()], disputed=True)
 
 
 async def tell(world: World, escrow_id: str, body: dict[str, Any], who: str = "shop", **more: Any) -> httpx2.Response:
@@ -22,7 +20,7 @@ async def tell(world: World, escrow_id: str, body: dict[str, Any], who: str = "s
 
 
 async def test_what_was_said_is_kept_in_its_words_and_order(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     await tell(world, escrow_id, {"party": "buyer", "text": "  Empty.\r\nReally. 👩‍🔧  "})
     await tell(world, escrow_id, {"party": "vendor", "text": "Not so."})
     for who in ("shop", "arbiter", "operator"):
@@ -35,7 +33,7 @@ async def test_what_was_said_is_kept_in_its_words_and_order(world: World) -> Non
 
 
 async def test_the_history_tells_that_something_was_said_and_not_what(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     answer = await tell(world, escrow_id, {"party": "buyer", "text": "My secret address"})
     entry = answer.json()["history"][-1]
     assert entry["action"] == "evidence"
@@ -43,7 +41,7 @@ async def test_the_history_tells_that_something_was_said_and_not_what(world: Wor
 
 
 async def test_only_the_escrows_shop_sends_and_only_who_may_see_it_reads(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     body = {"party": "buyer", "text": "Empty."}
     problem_of(await tell(world, escrow_id, body, "other shop"), 404, "not_found")
     problem_of(await tell(world, escrow_id, body, "arbiter"), 403, "wrong_scope")
@@ -57,7 +55,7 @@ async def test_there_is_nothing_to_say_without_a_dispute(world: World) -> None:
 
 
 async def test_a_party_speaks_so_often_and_no_more(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     for number in range(MOST_TEXTS):
         assert (await tell(world, escrow_id, {"party": "buyer", "text": f"{number}"})).status_code == 200
     problem_of(await tell(world, escrow_id, {"party": "buyer", "text": "more"}), 409, "too_much_evidence")
@@ -65,7 +63,7 @@ async def test_a_party_speaks_so_often_and_no_more(world: World) -> None:
 
 
 async def test_the_same_request_twice_is_said_once(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     for _ in range(2):
         await tell(world, escrow_id, {"party": "buyer", "text": "Once."}, headers={"Idempotency-Key": "e-1"})
     assert len(await world.store.read(lambda tx: tx.evidence.of(escrow_id))) == 1
@@ -86,14 +84,25 @@ async def test_the_same_request_twice_is_said_once(world: World) -> None:
     ],
 )
 async def test_what_cannot_be_seen_or_is_too_much_is_refused(world: World, text: str) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     problem_of(await tell(world, escrow_id, {"party": "buyer", "text": text}), 422, "invalid_input")
     assert await world.store.read(lambda tx: tx.evidence.of(escrow_id)) == []
 
 
 async def test_half_a_character_and_an_unknown_party_are_refused(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed()
     async with world.client("shop") as client:
         path = f"/api/escrows/{escrow_id}/evidence"
         problem_of(await client.post(path, **ascii_json({"party": "buyer", "text": "\ud800"})), 422, "invalid_input")
         problem_of(await client.post(path, json={"party": "arbiter", "text": "x"}), 422, "invalid_input")
+
+
+@pytest.mark.parametrize("text", [987_654_321, True, ["987654321"], None])
+async def test_what_is_no_text_is_refused_and_not_repeated(world: World, text: object) -> None:
+    body = {"party": "buyer", "text": text}
+    answer = await tell(world, await world.disputed(), body)
+    problem_of(answer, 422, "invalid_input")
+    assert "987654321" not in answer.text
+    with pytest.raises(ValidationError) as refused:
+        EvidenceTerms.model_validate(body)
+    assert "987654321" not in str(refused.value), "nor in a log"

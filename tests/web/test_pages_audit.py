@@ -15,8 +15,9 @@ from sqlalchemy import delete, update
 from monero_escrow.core.life_cycle import State
 from monero_escrow.monero.waiting import until
 from monero_escrow.store import schema
-from monero_escrow.store.audit_check import Problem, Trouble
-from monero_escrow.store.audit_verify import Told, Verified, verify
+from monero_escrow.store.audit_check import Problem, Trouble, Verified
+from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.progress import Told
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.pages import audit_run
 from monero_escrow.web.pages.audit_verdict import _MEANS, MOST_SHOWN, verdict_of

@@ -6,27 +6,19 @@ import asyncio
 import re
 from html import unescape
 
-import httpx2
 import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import PayoutKind
-from web.page_visits import read, send, signed_in
+from web.page_visits import read, send, shown_for, signed_in
 from web.world import XMR, Coin, World
 
-CAME = 2 * XMR + 1
+CAME = Coin(2 * XMR + 1)
 
 
-async def disputed(world: World) -> str:
-    return await world.add_escrow(State.DISPUTED, [Coin(CAME)], disputed=True)
-
-
-async def shown_for(browser: httpx2.AsyncClient, escrow_id: str, buyer: str) -> str:
-    """The fingerprint of the payout that the desk shows for this share of the buyer's."""
-    page = await read(browser, f"/admin/disputes/{escrow_id}?buyer={buyer}")
-    found = re.search(r'name="shown" value="([0-9a-f]{32})"', page)
-    assert found is not None, page
-    return found[1]
+def desk(escrow_id: str, buyer: str) -> str:
+    """Where the payout of this share is shown, in percent for the buyer."""
+    return f"/admin/disputes/{escrow_id}?buyer={buyer}"
 
 
 def ruling(buyer: str, shown: str) -> dict[str, str]:
@@ -34,7 +26,7 @@ def ruling(buyer: str, shown: str) -> dict[str, str]:
 
 
 async def test_the_list_is_of_what_waits_for_a_ruling(world: World) -> None:
-    escrow_id, _ = await disputed(world), await world.add_escrow(State.FUNDED, [Coin()])
+    escrow_id, _ = await world.disputed(CAME), await world.add_escrow(State.FUNDED, [Coin()])
     for who in ("arbiter", "operator"):
         async with signed_in(world, who) as browser:
             page = await read(browser, "/admin/disputes")
@@ -47,22 +39,22 @@ async def test_no_dispute_is_an_empty_desk(world: World) -> None:
 
 
 async def test_the_payout_is_shown_to_the_piconero_before_it_is_ruled(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
         page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=62.5")
     assert "Buyer 62.5 %" in page
     assert "vendor 37.5 %" in page
     numbers = [int(text) for text in re.findall(r'<td class="number">(\d+)</td>', page)]
     *net, fee, total = numbers
-    assert total == CAME
+    assert total == CAME.amount_piconero
     assert len(net) == 2
-    assert sum(net) + fee == CAME
+    assert sum(net) + fee == CAME.amount_piconero
     assert fee > 0
     assert "signed by arbiter and buyer" in page
 
 
 async def test_the_slider_counts_when_it_was_the_slider_that_moved(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
         path = f"/admin/disputes/{escrow_id}?buyer=10&slider=90"
         by_slider = await browser.get(path, headers={"HX-Request": "true", "HX-Trigger-Name": "slider"})
@@ -71,9 +63,9 @@ async def test_the_slider_counts_when_it_was_the_slider_that_moved(world: World)
 
 
 async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
-        shown = await shown_for(browser, escrow_id, "70")
+        shown = await shown_for(browser, desk(escrow_id, "70"))
         confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
         assert "cannot be taken back" in confirm
         assert await world.state_of(escrow_id) is State.DISPUTED
@@ -87,9 +79,9 @@ async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) ->
 
 
 async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
-        shown = await shown_for(browser, escrow_id, "70")
+        shown = await shown_for(browser, desk(escrow_id, "70"))
         (coin,) = await world.store.read(lambda tx: tx.outputs.of(escrow_id))
         await world.store.write(
             lambda tx: tx.outputs.change(escrow_id, coin.public_key, amount_piconero=coin.amount_piconero + XMR)
@@ -103,9 +95,9 @@ async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World
 
 
 async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as one, signed_in(world, "arbiter") as other:
-        first, second = await shown_for(one, escrow_id, "70"), await shown_for(other, escrow_id, "20")
+        first, second = await shown_for(one, desk(escrow_id, "70")), await shown_for(other, desk(escrow_id, "20"))
         path = f"/admin/disputes/{escrow_id}/rule"
         answers = await asyncio.gather(send(one, path, ruling("70", first)), send(other, path, ruling("20", second)))
         assert sorted(answer.status_code for answer in answers) == [303, 409]
@@ -116,7 +108,7 @@ async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(w
 
 
 async def test_an_operator_looks_and_does_not_rule(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world) as browser:
         page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=70")
         assert "Only an arbiter&#39;s key rules." in page or "Only an arbiter's key rules." in page
@@ -127,7 +119,7 @@ async def test_an_operator_looks_and_does_not_rule(world: World) -> None:
 
 @pytest.mark.parametrize("buyer", ["-1", "100.01", "1e2", "half", "", "٥٠", "9" * 500, "50.123"])
 async def test_a_share_that_is_none_is_told_so(world: World, buyer: str) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
         answer = await browser.get(f"/admin/disputes/{escrow_id}", params={"buyer": buyer})
         assert answer.status_code == 422
@@ -135,7 +127,7 @@ async def test_a_share_that_is_none_is_told_so(world: World, buyer: str) -> None
 
 
 async def test_without_a_daemon_the_desk_says_why_nothing_can_be_ruled(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     world.daemon.silent = True
     async with signed_in(world, "arbiter") as browser:
         page = await read(browser, f"/admin/disputes/{escrow_id}")
@@ -144,7 +136,7 @@ async def test_without_a_daemon_the_desk_says_why_nothing_can_be_ruled(world: Wo
 
 
 async def test_a_dispute_is_dismissed_with_a_reason(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with signed_in(world, "arbiter") as browser:
         path = f"/admin/disputes/{escrow_id}/dismiss"
         assert (await send(browser, path, {"reason": "  "})).status_code == 422
@@ -153,7 +145,7 @@ async def test_a_dispute_is_dismissed_with_a_reason(world: World) -> None:
 
 
 async def test_evidence_is_on_the_desk_as_text(world: World) -> None:
-    escrow_id = await disputed(world)
+    escrow_id = await world.disputed(CAME)
     async with world.client("shop") as shop:
         for party, text in (("buyer", "Empty <img src=x>\nbox"), ("vendor", "It weighed 2 kg.")):
             sent = await shop.post(f"/api/escrows/{escrow_id}/evidence", json={"party": party, "text": text})

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from html import unescape
 from unittest.mock import patch
 
-import httpx2
 import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.held import hold
 from monero_escrow.monero.ports import KeyImageStatus
 from monero_escrow.store.records import AuditRecord, PayoutRecord, PayoutState
-from web.page_visits import read, send, signed_in
-from web.test_held_payouts import held_payout, the_payout
+from web.page_visits import read, send, shown_for, signed_in
 from web.world import World
 
 CHOICES = ("resume", "replace", "call-off", "write-off")
@@ -23,13 +20,6 @@ CHOICES = ("resume", "replace", "call-off", "write-off")
 
 def path_of(escrow_id: str, choice: str, number: str = "1") -> str:
     return f"/admin/escrows/{escrow_id}/payouts/{number}/{choice}"
-
-
-async def shown_for(browser: httpx2.AsyncClient, path: str) -> str:
-    """What the confirmation page puts into its form."""
-    found = re.search(r'name="shown" value="(\d+)"', await read(browser, path))
-    assert found is not None
-    return found[1]
 
 
 async def hold_again(world: World, payout: PayoutRecord) -> None:
@@ -56,7 +46,7 @@ async def spend_its_coins(world: World, escrow_id: str) -> None:
 
 
 async def test_an_operator_finds_every_choice_with_what_it_does_and_nobody_else_any(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     async with signed_in(world) as browser:
         page = unescape(await read(browser, f"/admin/escrows/{escrow_id}"))
     for choice in CHOICES:
@@ -73,24 +63,24 @@ async def test_an_operator_finds_every_choice_with_what_it_does_and_nobody_else_
 async def test_a_held_payout_is_taken_up_after_a_second_yes_under_the_keys_name(
     world: World, choice: str, action: str
 ) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     path = path_of(escrow_id, choice)
     async with signed_in(world) as browser:
         confirm = unescape(await read(browser, path))
         assert "The anchor is spent." in confirm
         assert "What it does:" in confirm
-        assert (await the_payout(world, escrow_id)).state is PayoutState.HELD
+        assert (await world.payout_of(escrow_id)).state is PayoutState.HELD
         answer = await send(browser, path, {"shown": await shown_for(browser, path)})
         assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/escrows/{escrow_id}")
         assert "What must be true" not in await read(browser, f"/admin/escrows/{escrow_id}")
-    assert (await the_payout(world, escrow_id)).state is PayoutState.DECIDED
+    assert (await world.payout_of(escrow_id)).state is PayoutState.DECIDED
     last = (await history(world, escrow_id))[-1]
     assert (last.action, last.source) == (action, "127.0.0.1")
     assert last.actor.startswith("operator:test:")
 
 
 async def test_a_payout_for_which_nothing_was_signed_is_called_off(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     await spend_its_coins(world, escrow_id)
 
     async def unspent(images: list[str]) -> list[KeyImageStatus]:
@@ -101,38 +91,38 @@ async def test_a_payout_for_which_nothing_was_signed_is_called_off(world: World)
     async with signed_in(world) as browser:
         assert "cannot be taken back" in await read(browser, path)
         assert (await send(browser, path, {"shown": await shown_for(browser, path)})).status_code == 303
-    assert (await the_payout(world, escrow_id)).state is PayoutState.CALLED_OFF
+    assert (await world.payout_of(escrow_id)).state is PayoutState.CALLED_OFF
     assert await world.state_of(escrow_id) is State.AWAITING_DEPOSIT
 
 
 async def test_a_write_off_wants_to_know_where_the_coins_went(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     await spend_its_coins(world, escrow_id)
     path = path_of(escrow_id, "write-off")
     async with signed_in(world) as browser:
         shown = await shown_for(browser, path)
         for reason in ("  ", "x" * 1_001, "with a\x00NUL"):
             assert (await send(browser, path, {"shown": shown, "reason": reason})).status_code == 422
-        assert (await the_payout(world, escrow_id)).state is PayoutState.HELD
+        assert (await world.payout_of(escrow_id)).state is PayoutState.HELD
         answer = await send(browser, path, {"shown": shown, "reason": "Paid by the <old> service."})
         assert answer.status_code == 303
         assert "Paid by the &lt;old&gt; service." in await read(browser, f"/admin/escrows/{escrow_id}")
-    assert (await the_payout(world, escrow_id)).state is PayoutState.WRITTEN_OFF
+    assert (await world.payout_of(escrow_id)).state is PayoutState.WRITTEN_OFF
 
 
 async def test_what_the_chain_contradicts_is_refused_and_says_why(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     await spend_its_coins(world, escrow_id)
     path = path_of(escrow_id, "call-off")
     async with signed_in(world) as browser:
         answer = await send(browser, path, {"shown": await shown_for(browser, path)})
     assert answer.status_code == 409
     assert "An output of this payout is spent already." in answer.text
-    assert (await the_payout(world, escrow_id)).state is PayoutState.HELD
+    assert (await world.payout_of(escrow_id)).state is PayoutState.HELD
 
 
 async def test_of_two_operators_who_act_at_once_one_wins_and_the_other_is_told(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     resume, replace = path_of(escrow_id, "resume"), path_of(escrow_id, "replace")
     async with signed_in(world) as one, signed_in(world) as other:
         shown = {"shown": await shown_for(one, resume)}
@@ -150,20 +140,20 @@ async def test_of_two_operators_who_act_at_once_one_wins_and_the_other_is_told(w
 
 
 async def test_who_was_shown_an_earlier_holding_does_nothing_about_the_next(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     path = path_of(escrow_id, "resume")
     async with signed_in(world) as one, signed_in(world) as other:
         shown = {"shown": await shown_for(other, path)}
         assert (await send(one, path, shown)).status_code == 303
-        await hold_again(world, await the_payout(world, escrow_id))
+        await hold_again(world, await world.payout_of(escrow_id))
         answer = await send(other, path, shown)
     assert answer.status_code == 409
     assert "was taken up meanwhile, and is held again. The last that was done: payout resumed, by" in answer.text
-    assert (await the_payout(world, escrow_id)).state is PayoutState.HELD
+    assert (await world.payout_of(escrow_id)).state is PayoutState.HELD
 
 
 async def test_it_is_decided_again_in_the_transaction_that_does_it(world: World) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     path = path_of(escrow_id, "call-off")
     await spend_its_coins(world, escrow_id)
     resumed = world.daemon.get_transactions  # type: ignore[attr-defined]
@@ -178,18 +168,18 @@ async def test_it_is_decided_again_in_the_transaction_that_does_it(world: World)
             answer = await send(browser, path, {"shown": await shown_for(browser, path)})
     assert answer.status_code == 409
     assert "not held. The last that was done: payout resumed" in answer.text
-    assert (await the_payout(world, escrow_id)).state is PayoutState.DECIDED
+    assert (await world.payout_of(escrow_id)).state is PayoutState.DECIDED
 
 
 @pytest.mark.parametrize("shown", ["", "0", "-1", "x", "9" * 19, "' OR 1=1"])
 async def test_a_form_that_no_page_of_ours_made_does_nothing(world: World, shown: str) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     async with signed_in(world) as browser:
         answer = await send(browser, path_of(escrow_id, "resume"), {"shown": shown})
         assert answer.status_code == 409
         forged = await send(browser, path_of(escrow_id, "resume"), {"shown": shown}, form_token="0" * 64)
         assert forged.status_code == 403
-    assert (await the_payout(world, escrow_id)).state is PayoutState.HELD
+    assert (await world.payout_of(escrow_id)).state is PayoutState.HELD
 
 
 @pytest.mark.parametrize(
@@ -197,7 +187,7 @@ async def test_a_form_that_no_page_of_ours_made_does_nothing(world: World, shown
     [("2", "resume", 404), ("0", "resume", 422), ("x", "resume", 422), ("1", "pay-me", 404), ("1", "%00", 404)],
 )
 async def test_what_is_not_there_is_told_so(world: World, number: str, choice: str, status: int) -> None:
-    escrow_id = await held_payout(world)
+    escrow_id = await world.held_payout()
     async with signed_in(world) as browser:
         await read(browser, path_of(escrow_id, choice, number), status=status)
         assert (await send(browser, path_of(escrow_id, choice, number), {"shown": "1"})).status_code == status

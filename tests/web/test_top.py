@@ -32,8 +32,8 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import TRIO, Role
 from monero_escrow.monero.processes import LOOPBACK, free_port
 from monero_escrow.monero.waiting import until
-from monero_escrow.web.overview import Overview
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
+from monero_escrow.web.schemas import Overview
 from unit.command_line import set_environment
 from web.world import World, mark_sick, problem_of
 

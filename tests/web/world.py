@@ -24,11 +24,12 @@ from monero_escrow.core.payout import Terms
 from monero_escrow.core.roles import Role, role_of_slot
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.context import Context, new_id
+from monero_escrow.escrows.held import hold
 from monero_escrow.fleet.pool import SlotPool
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.monero.errors import ProcessUnreachableError
 from monero_escrow.monero.ports import BlockHeader, Daemon, DaemonInfo, FeeEstimate, WalletRpc
-from monero_escrow.store.records import EscrowRecord, OutputRecord, Scope
+from monero_escrow.store.records import EscrowRecord, OutputRecord, PayoutRecord, Scope
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.app import create_app
@@ -237,6 +238,24 @@ class World:
 
         await self.store.write(add)
         return escrow_id
+
+    async def disputed(self, coin: Coin | None = None) -> str:
+        """An escrow with one coin whose parties disagree."""
+        return await self.add_escrow(State.DISPUTED, [coin or Coin()], disputed=True)
+
+    async def held_payout(self) -> str:
+        """An escrow whose payout stopped for a person."""
+        escrow_id = await self.add_escrow(State.FUNDED, [Coin()])
+        async with self.client() as client:
+            assert (await client.post(f"/api/escrows/{escrow_id}/release")).status_code == 200
+        payout = await self.payout_of(escrow_id)
+        await self.store.write(lambda tx: hold(tx, payout.id, "The anchor is spent.", self.clock.now()))
+        return escrow_id
+
+    async def payout_of(self, escrow_id: str) -> PayoutRecord:
+        """The only one that the database holds."""
+        (payout,) = await self.store.read(lambda tx: tx.payouts.of(escrow_id))
+        return payout
 
     async def state_of(self, escrow_id: str) -> State:
         """The state that the database holds."""

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError, InvalidInputError, UnavailableError
 from monero_escrow.core.loopback import is_loopback
-from monero_escrow.web.overview import Overview
 from monero_escrow.web.problems import UnauthenticatedError, WrongScopeError
+from monero_escrow.web.schemas import Overview
 
 KEY_VARIABLE: Final = "MONERO_ESCROW_KEY"
 _LIMIT_SECONDS: Final = 5.0

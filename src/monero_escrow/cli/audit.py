@@ -1,35 +1,32 @@
-"""`monero-escrow audit`: verify the audit trail, keep it elsewhere, and write the books.
+"""`monero-escrow audit`: verify the audit trail, and keep it elsewhere (`books.py` has the books).
 
 Exit codes of `verify`: 0 the trail is whole, 3 something in it is not, 1 it could not be verified.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from monero_escrow.cli.database import in_database, when
-from monero_escrow.cli.options import Json
+from monero_escrow.cli.books import write_books
+from monero_escrow.cli.database import actor, in_database, when, with_store
+from monero_escrow.cli.options import Json, Since, parsed_time
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import InvalidInputError
-from monero_escrow.escrows.books import entries, write_csv, write_json_lines
 from monero_escrow.store.audit_adopt import adopt
-from monero_escrow.store.audit_check import Trouble
-from monero_escrow.store.audit_checkpoints import make_checkpoint
-from monero_escrow.store.audit_file import Exported, ExportFailedError, export, read_checkpoints, verify_file
-from monero_escrow.store.audit_seal import audit_seal
-from monero_escrow.store.audit_verify import Verified, be_patient, verify
-from monero_escrow.store.durable_file import give_name, unfinished
-from monero_escrow.store.sealing import derive_key
+from monero_escrow.store.audit_check import Trouble, Verified
+from monero_escrow.store.audit_checkpoints import sign_all
+from monero_escrow.store.audit_file import Exported, export, read_checkpoints, verify_file
+from monero_escrow.store.audit_seal import seal_of
+from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.durable_file import ExportFailedError
 from monero_escrow.store.transaction import Transaction
 
 NOT_WHOLE: Final = 3
@@ -37,8 +34,7 @@ _MOST_SHOWN: Final = 50
 _KEY_BYTES: Final = 32
 
 audit_app = App(name="audit", help="Verify the audit trail, export it, and write the books.")
-
-Since = Annotated[str | None, Parameter(help="Only from then on: 2026-01-31, or 2026-01-31T12:00:00Z.")]
+audit_app.command(write_books, name="books")
 
 
 @audit_app.command(name="verify")
@@ -67,7 +63,7 @@ def verify_trail(
         raise InvalidInputError("--public-key goes with --file.", what_to_do="See `audit verify --help`.")
     with ProgressBar() as bar:
         if file is not None:
-            seal = None if public_key is not None else audit_seal(derive_key(load_settings().master_key(), "sealing"))
+            seal = None if public_key is not None else seal_of(load_settings().master_key())
             key = seal.public_key if seal is not None else _parsed_key(public_key or "")
             found = verify_file(file, key, bar, seal=seal)
         else:
@@ -86,7 +82,7 @@ def export_trail(file: Path, /, *, since: Since = None, json_output: Json = Fals
     file
         The new file; nothing is ever replaced.
     """
-    _print_exported(file, _export(file, since=_parsed_time(since), rows=True), json_output)
+    _print_exported(file, _export(file, since=parsed_time(since), rows=True), json_output)
 
 
 @audit_app.command(name="checkpoint")
@@ -104,35 +100,7 @@ def checkpoint_trail(file: Path, /, *, json_output: Json = False) -> None:
 @audit_app.command(name="key")
 def show_key() -> None:
     """Print the public key: with it anybody can verify an exported file."""
-    print(audit_seal(derive_key(load_settings().master_key(), "sealing")).public_key.hex())
-
-
-@audit_app.command(name="books")
-def write_books(file: Path, /, *, since: Since = None) -> None:
-    """Write every deposit and payout into a new file for accountants.
-
-    Parameters
-    ----------
-    file
-        NAME.csv, or NAME.jsonl for JSON Lines; nothing is ever replaced.
-    """
-    kinds = {".csv": write_csv, ".jsonl": write_json_lines}
-    if file.suffix not in kinds:
-        raise InvalidInputError("The books are .csv or .jsonl.", what_to_do="Let the file's name end in one of them.")
-    write, first = kinds[file.suffix], _parsed_time(since)
-
-    def read_and_write(tx: Transaction) -> int:
-        be_patient(tx.connection)
-        try:
-            with unfinished(file) as path:
-                with path.open("w", encoding="utf-8", newline="") as out:
-                    count = write(entries(tx, first), out)
-                give_name(path, file)
-        except OSError as error:
-            raise ExportFailedError(f"{file} cannot be written: {error.strerror}.") from None
-        return count
-
-    print(f"{in_database(read_and_write)} entries in {file}.")
+    print(seal_of(load_settings().master_key()).public_key.hex())
 
 
 @audit_app.command(name="adopt")
@@ -142,7 +110,7 @@ def adopt_rows() -> None:
     `audit verify` names each of them. If no such node ran at that time, somebody else wrote them: find out who first.
     """
     done = 0
-    while more := in_database(lambda tx: _adopt(tx, _actor()), writes=True):
+    while more := in_database(_adopt, writes=True):
         done += more
     print(f"{done} rows are chained from now on; each says since when.")
 
@@ -157,7 +125,7 @@ def mend_chain(chain: str, /) -> None:
         An escrow's id, trio:ID or node:NAME, as the error and `audit verify --json` name it.
     """
     escrow_id = None if ":" in chain else chain
-    last = in_database(lambda tx: tx.audit.mend(chain, _actor(), tx.nodes.now(), escrow_id), writes=True)
+    last = in_database(lambda tx: tx.audit.mend(chain, actor(), tx.nodes.now(), escrow_id), writes=True)
     print(f"It goes on after row {last}. What `audit verify` says of the rows before stays true.")
 
 
@@ -165,16 +133,12 @@ def _export(file: Path, *, since: float | None, rows: bool) -> Exported:
     settings = load_settings()
     _require_new(file)
 
-    def sign(tx: Transaction) -> bool:
-        return make_checkpoint(tx, tx.nodes.now()) is not None
-
     def note(tx: Transaction) -> None:
         action = "trail_exported" if rows else "trail_checkpointed"
-        tx.audit.add(_actor(), action, tx.nodes.now(), detail={"file": file.name})
+        tx.audit.add(actor(), action, tx.nodes.now(), detail={"file": file.name})
 
     in_database(note, writes=True)
-    while in_database(sign, writes=True):
-        pass
+    with_store(lambda store: sign_all(store, lambda tx: tx.nodes.now()))
     with ProgressBar() as bar:
         return in_database(
             lambda tx: export(
@@ -191,16 +155,12 @@ def _require_new(file: Path) -> None:
         raise ExportFailedError(f"There is no folder {file.parent}.")
 
 
-def _adopt(tx: Transaction, actor: str) -> int:
+def _adopt(tx: Transaction) -> int:
     now = tx.nodes.now()
     count = adopt(tx, now)
     if count:
-        tx.audit.add(actor, "rows_adopted", now, detail={"rows": count})
+        tx.audit.add(actor(), "rows_adopted", now, detail={"rows": count})
     return count
-
-
-def _actor() -> str:
-    return f"operator:{getpass.getuser()}"
 
 
 def _parsed_key(text: str) -> bytes:
@@ -211,18 +171,6 @@ def _parsed_key(text: str) -> bytes:
     if len(key) != _KEY_BYTES:
         raise InvalidInputError("--public-key is 64 hex digits.", what_to_do="`monero-escrow audit key` prints it.")
     return key
-
-
-def _parsed_time(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInputError(
-            "--since is no date.", what_to_do="Write 2026-01-31, or 2026-01-31T12:00:00Z."
-        ) from None
-    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _print_exported(file: Path, done: Exported, json_output: bool) -> None:

@@ -17,7 +17,7 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import actor, in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import Settings, load_settings
@@ -30,8 +30,6 @@ from monero_escrow.service import only_one
 from monero_escrow.store.backup import BackupFailedError, Contents, make_backup
 from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.transaction import Transaction
-
-_COMMAND_LINE = "command line"
 
 
 class ServerBacksUpError(EscrowError):
@@ -55,7 +53,7 @@ def backup(file: Path | None = None, /, *, json_output: Json = False) -> None:
     settings, now = _with_a_file("backup"), time.time()
     final = _place(settings, file, now)
     detail = {"file": final.name}
-    in_database(lambda tx: tx.audit.add(_COMMAND_LINE, "backup_begun", now, detail=detail), writes=True)
+    in_database(lambda tx: tx.audit.add(actor(), "backup_begun", now, detail=detail), writes=True)
     with ProgressBar() as bar:
         key = derive_key(settings.master_key(), "database")
         contents = make_backup(settings.database_path, final, key, now, bar)

@@ -6,9 +6,9 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from monero_escrow.config import Settings, SettingsError, load_settings
 from monero_escrow.service import open_store
@@ -31,7 +31,6 @@ def in_database(
 
     `wakes` is the id of an escrow that then has something to do (or `ANY_ESCROW`): nodes of a server hear of it.
     """
-    store = _opened(load_settings(), makes=makes)
 
     def work_and_ring(tx: Transaction) -> T:
         result = work(tx)
@@ -39,15 +38,26 @@ def in_database(
             tx.nodes.ring(_NOBODY, [wakes])
         return result
 
+    return with_store(lambda store: store.write(work_and_ring) if writes else store.read(work), makes=makes)
+
+
+def with_store(work: Callable[[SqlStore], Coroutine[Any, Any, T]], *, makes: bool = False) -> T:
+    """Run `work`, which takes transactions of its own."""
+    store = _opened(load_settings(), makes=makes)
     try:
         with asked_from(f"local:{_user()}"):
-            return asyncio.run(store.write(work_and_ring) if writes else store.read(work))
+            return asyncio.run(work(store))
     finally:
         store.close()
 
 
+def actor() -> str:
+    """Who types the command, as the audit trail has it."""
+    return f"operator:{_user()}"
+
+
 def _user() -> str:
-    """Who types the command, for the audit trail; in a container there may be only a number."""
+    """The user's name; in a container there may be only a number."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

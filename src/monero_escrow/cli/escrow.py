@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from monero_escrow.cli.database import goes_on, in_database, when
+from monero_escrow.cli.database import actor, goes_on, in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
@@ -163,8 +162,8 @@ def resume_payout(escrow_id: str, number: int, /, *, replace: bool = False) -> N
     replace
         Sign another transaction instead of going on with the one that was signed before.
     """
-    take_up, actor = to_replace if replace else to_resume, f"operator:{getpass.getuser()}"
-    in_database(lambda tx: take_up(escrow_id, number, actor, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
+    take_up, who = to_replace if replace else to_resume, actor()
+    in_database(lambda tx: take_up(escrow_id, number, who, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
     print(f"Payout {number} is taken up again; {goes_on()}")
 
 

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import actor, in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.store.records import ApiKeyRecord, Scope
@@ -60,9 +60,7 @@ def create(
         now = tx.nodes.now()
         expires_at = None if days is None else now + days * _DAY_SECONDS
         record, key = tx.keys.create(scope, shop, name or shop or scope.value, now, expires_at)
-        tx.audit.add(
-            "command line", "key_created", now, detail={"key_id": record.id, "scope": scope.value, "shop": shop}
-        )
+        tx.audit.add(actor(), "key_created", now, detail={"key_id": record.id, "scope": scope.value, "shop": shop})
         return record, key
 
     record, key = in_database(make, writes=True, makes=True)
@@ -150,7 +148,7 @@ def revoke(key_id: str, /) -> None:
     def end(tx: Transaction) -> None:
         now = tx.nodes.now()
         tx.keys.revoke(key_id, now)
-        tx.audit.add("command line", "key_revoked", now, detail={"key_id": key_id})
+        tx.audit.add(actor(), "key_revoked", now, detail={"key_id": key_id})
 
     in_database(end, writes=True)
     print(f"Key {key_id} opens nothing any more.")

@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from monero_escrow.cli.database import actor
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import Settings, SettingsError, load_settings
@@ -32,7 +33,7 @@ def migrate_store(*, json_output: Json = False) -> None:
         try:
             server = open_postgresql(url, key, network)
             try:
-                moved = move_store(file, server, place, time.time(), bar)
+                moved = move_store(file, server, place, time.time(), actor(), bar)
             finally:
                 server.close()
         finally:

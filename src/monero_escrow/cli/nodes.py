@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable
 from typing import Final
@@ -11,7 +10,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import actor, in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError
@@ -136,7 +135,7 @@ def _change(action: str, name: str, change: Callable[[Transaction], None]) -> No
 
     def work(tx: Transaction) -> None:
         change(tx)
-        tx.audit.add(f"operator:{getpass.getuser()}", action, tx.nodes.now(), detail={"node": name})
+        tx.audit.add(actor(), action, tx.nodes.now(), detail={"node": name})
 
     in_database(work, writes=True, wakes=ANY_ESCROW)
 

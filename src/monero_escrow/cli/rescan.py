@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from monero_escrow.cli.database import goes_on, in_database
+from monero_escrow.cli.database import actor, goes_on, in_database
 from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.escrows.rescan import to_rescan, to_rescan_all
 from monero_escrow.nodes.bell import ANY_ESCROW
@@ -40,12 +39,12 @@ def rescan(
         raise InvalidInputError(
             "Name one escrow, or say --all.", what_to_do="`monero-escrow escrow list` shows the newest ones."
         )
-    actor = f"operator:{getpass.getuser()}"
+    who = actor()
     if escrow_id is None:
         count = in_database(
-            lambda tx: to_rescan_all(from_height, actor, tx.nodes.now())(tx), writes=True, wakes=ANY_ESCROW
+            lambda tx: to_rescan_all(from_height, who, tx.nodes.now())(tx), writes=True, wakes=ANY_ESCROW
         )
         print(f"{count} escrows are looked at again; {goes_on()}")
         return
-    in_database(lambda tx: to_rescan(escrow_id, from_height, actor, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
+    in_database(lambda tx: to_rescan(escrow_id, from_height, who, tx.nodes.now())(tx), writes=True, wakes=escrow_id)
     print(f"It is looked at again; {goes_on()}")

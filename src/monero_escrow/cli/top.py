@@ -20,7 +20,7 @@ from rich.live import Live
 from monero_escrow.cli.asking import Service, ServiceAwayError, checked_base, find_key
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.top_board import Board, Seen
-from monero_escrow.web.overview import Overview
+from monero_escrow.web.schemas import Overview
 
 RENEW_SECONDS: Final = 2.0
 _HINT: Final = f"every {RENEW_SECONDS:g} s · q quits"

@@ -6,9 +6,10 @@ holds its value. systemd makes such a folder (LoadCredential), and so do contain
 wins. Secrets are given by file where possible and are hidden from every repr.
 """
 
+from monero_escrow.config.escrows import NOTHING, UNLIMITED
+from monero_escrow.config.monero import ACKNOWLEDGEMENT
 from monero_escrow.config.settings import Settings, credential_of, load_settings, named_settings_file
 from monero_escrow.config.values import SettingsError
-from monero_escrow.config.wallets import ACKNOWLEDGEMENT, NOTHING, UNLIMITED
 
 __all__ = [
     "ACKNOWLEDGEMENT",

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
+
+from monero_escrow.config.values import SettingsPart
 
 ANY_HOST = "*"
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[?[0-9a-f:.]+\]?")
 
 
-class CallerSettings(BaseSettings):
+class CallerSettings(SettingsPart):
     """Callers: how the HTTP API meets the world.
 
     Rates count tokens of a bucket (`core/buckets.py`).
     """
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     server_host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
     server_port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API.")

@@ -1,18 +1,30 @@
-"""Settings of escrows: when a deposit counts, what a payout may cost, how long is waited for what."""
+"""Settings of escrows: how much is taken, when a deposit counts, what a payout may cost, how long waits are."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+
+from monero_escrow.config.values import SettingsPart
+from monero_escrow.core.money import InvalidAmountError, parse_xmr
+
+UNLIMITED: Final = "unlimited"
+NOTHING: Final = "0"
 
 
-class EscrowSettings(BaseSettings):
-    """Escrows: deposits, payouts, waits."""
+class EscrowSettings(SettingsPart):
+    """Escrows: how much is taken, deposits, payouts, waits."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
-
+    most_xmr_per_escrow: str | None = Field(
+        default=None,
+        description=f"An order for more is refused; in XMR, or `{UNLIMITED}`, as it is unless set, but 5 on mainnet.",
+    )
+    most_xmr_at_once: str | None = Field(
+        default=None,
+        description="An order is refused while the open escrows and it are for more than this together; in XMR, or "
+        f"`{UNLIMITED}`. Unless set: 50 on mainnet, else {UNLIMITED}. 0: no orders are taken.",
+    )
     deposit_confirmations: int = Field(
         default=10, ge=1, le=720, description="Blocks a deposit must be deep to count; Monero unlocks coins at 10."
     )
@@ -64,17 +76,19 @@ class EscrowSettings(BaseSettings):
     watch_after_days: float = Field(
         default=30, ge=0, description="How long a closed escrow's address is watched for late coins."
     )
-    lease_wait_seconds: float = Field(
-        default=600, gt=0, description="How long work waits for a free slot before it is tried again later."
-    )
-    quarantine_seconds: float = Field(
-        default=960,
-        ge=0,
-        description="How long a slot rests after a call to it was given up on: longer than any call may run.",
-    )
     request_wait_seconds: float = Field(
         default=120, gt=0, le=3600, description="How long init-escrow waits for the address before it answers 202."
     )
+
+    @field_validator("most_xmr_per_escrow", "most_xmr_at_once")
+    @classmethod
+    def _check_limit(cls, limit: str | None) -> str | None:
+        if limit is not None and limit not in (UNLIMITED, NOTHING):
+            try:
+                parse_xmr(limit)
+            except InvalidAmountError as error:
+                raise ValueError(f"is neither an amount such as 2.5 nor `{UNLIMITED}`: {error.message}") from None
+        return limit
 
     @model_validator(mode="after")
     def _final_is_deepest(self) -> Self:

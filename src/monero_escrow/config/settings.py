@@ -11,13 +11,13 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from monero_escrow.config.callers import CallerSettings
 from monero_escrow.config.escrows import EscrowSettings
+from monero_escrow.config.monero import MoneroSettings
 from monero_escrow.config.storage import StorageSettings
 from monero_escrow.config.telemetry import TelemetrySettings
 from monero_escrow.config.values import SettingsError
-from monero_escrow.config.wallets import WalletSettings
 
 
-class Settings(TelemetrySettings, CallerSettings, EscrowSettings, StorageSettings, WalletSettings):
+class Settings(TelemetrySettings, CallerSettings, EscrowSettings, StorageSettings, MoneroSettings):
     """All settings. Durations are seconds, amounts piconero, depths blocks."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)

@@ -8,16 +8,13 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monero_escrow.config.key_command import key_printed_by
-from monero_escrow.config.values import SettingsError, parse_key, text_of
+from monero_escrow.config.values import SettingsError, SettingsPart, parse_key, text_of
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(SettingsPart):
     """What is kept: the database, its key, the copies."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     db_encryption_key: SecretStr | None = Field(
         default=None, description="The database's 256-bit key, as 64 hex digits or base64. Prefer the file."
@@ -58,11 +55,6 @@ class StorageSettings(BaseSettings):
         default=None,
         description="The second durable place, as file:///PATH of a folder on another disk: the keys of each address "
         "lie there, sealed, before anyone sees the address. Mainnet does not start without it (docs/backups.md).",
-    )
-    wallet_dir: Path | None = Field(
-        default=None,
-        description="The --wallet-dir of the processes in MONERO_RPC_URLS, if this machine can see it: `doctor` looks "
-        "there, and files of wallets long settled are removed there. Otherwise the service only names files.",
     )
 
     @field_validator("backup_url")

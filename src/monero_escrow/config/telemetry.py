@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from monero_escrow.config.values import NO_TOKEN, SettingsError, is_token, text_of
+from monero_escrow.config.values import NO_TOKEN, SettingsError, SettingsPart, is_token, text_of
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(SettingsPart):
     """Metrics and log."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     metrics_token: SecretStr | None = Field(
         default=None,

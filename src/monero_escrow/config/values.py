@@ -1,4 +1,4 @@
-"""What a setting's value may look like, and the error that says that one does not."""
+"""What all settings have in common: what a value may look like, and the error that says that one does not."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from monero_escrow.core.errors import EscrowError
 
 KEY_BYTES: Final = 32
 _LEAST_TOKEN_CHARACTERS: Final = 16
 NO_TOKEN: Final = "must be at least 16 ASCII characters, such as `openssl rand -hex 32` prints"  # noqa: S105
+
+
+class SettingsPart(BaseSettings):
+    """What all parts of the settings have in common: fixed once read, and no value stands in an error."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class SettingsError(EscrowError):

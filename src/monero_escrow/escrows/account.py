@@ -15,14 +15,12 @@ import structlog
 from pydantic import SecretStr
 
 from monero_escrow import __version__
-from monero_escrow.clock import Clock
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.jitter import jittered
-from monero_escrow.store.audit_checkpoints import make_checkpoint
-from monero_escrow.store.store import Store
+from monero_escrow.store.audit_checkpoints import sign_all
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +70,7 @@ async def keep_account(ctx: Context) -> None:
                 start_is_noted = True
             await note_fleet(ctx, fleet)
             if ctx.clock.monotonic() >= next_checkpoint:
-                await sign_all(ctx.store, ctx.clock)
+                await sign_all(ctx.store, lambda _tx: ctx.clock.now())
                 next_checkpoint = ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
         except EscrowError as error:  # the next look is soon enough, and finds what this one did
             log.warning("account_waits", code=error.code, reason=error.message)
@@ -105,11 +103,3 @@ async def note_fleet(ctx: Context, account: FleetAccount) -> None:
 
 def _why_sick(slot: Slot) -> str | None:
     return None if slot.sick is None else slot.sick[:200]
-
-
-async def sign_all(store: Store, clock: Clock) -> int:
-    """Sign checkpoints until every chain is in one; how many those were."""
-    made = 0
-    while await store.write(lambda tx: make_checkpoint(tx, clock.now())) is not None:
-        made += 1
-    return made

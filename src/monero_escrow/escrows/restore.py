@@ -20,9 +20,10 @@ from monero_escrow.core.errors import EscrowError, InvariantError
 from monero_escrow.escrows.context import SERVICE
 from monero_escrow.escrows.keep_elsewhere import bring_back
 from monero_escrow.store import facts
-from monero_escrow.store.backup import Contents, Told, check_backup
+from monero_escrow.store.backup import Contents, check_backup
 from monero_escrow.store.durable_file import give_name, unfinished
 from monero_escrow.store.opening import open_sqlcipher
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.sealing import derive_key
 from monero_escrow.store.second_place import KeptTrio, second_place
 from monero_escrow.store.sqlcipher import DatabaseUnusableError
@@ -50,7 +51,7 @@ class Restored:
     recovered: int
 
 
-async def restore(settings: Settings, file: Path, now: float, tell: Told) -> Restored:
+async def restore(settings: Settings, file: Path, now: float, tell: Told = say_nothing) -> Restored:
     """Restore the database from a backup, by whoever holds the data folder's lock.
 
     Raises DatabaseExistsError, NotABackupError, WrongDatabaseKeyError, BackupDamagedError, OtherDatabaseError,

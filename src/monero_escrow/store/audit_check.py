@@ -90,10 +90,34 @@ def check_checkpoints(found: Iterable[Checkpoint], public_key: bytes) -> Iterato
             gone = f"checkpoint {last} is" if last == expected else f"checkpoints {expected} to {last} are"
             yield Trouble(Problem.CHECKPOINT, None, None, f"{gone} missing.")
         elif not one.signed_by(public_key):
-            yield Trouble(Problem.CHECKPOINT, None, None, f"checkpoint {one.number} is not as it was signed.")
+            yield unsigned_checkpoint(one.number)
         else:
             yield one
         expected = one.number + 1
+
+
+def changed_row(chain: str | None, seq: int | None) -> Trouble:
+    """A row that is not as it was written."""
+    return Trouble(Problem.CHANGED, chain, seq, "is not as the service wrote it.")
+
+
+def trouble_of_head(seal: AuditSeal | None, chain: str, head: ChainHead | None) -> Trouble | None:
+    """What is wrong with the note of where a chain ends, by itself. Without `seal` only whether there is one."""
+    if head is None:
+        return Trouble(Problem.HEAD, chain, None, "the note of where it ends was removed.")
+    if seal is not None and not same(seal.of_head(chain, head.seq, head.hash), head.mac):
+        return Trouble(Problem.HEAD, chain, None, "the note of where it ends was changed.")
+    return None
+
+
+def unsigned_checkpoint(number: int) -> Trouble:
+    """A checkpoint whose signature does not fit."""
+    return Trouble(Problem.CHECKPOINT, None, None, f"checkpoint {number} is not as it was signed.")
+
+
+def removed_since(number: int, chain: str, first: int, last: int) -> Trouble:
+    """Rows that checkpoint `number` signed and that are not there any more."""
+    return Trouble(Problem.CUT_OFF, chain, first, f"signed by checkpoint {number}, and removed since.", last)
 
 
 @dataclass(slots=True)
@@ -169,7 +193,7 @@ class TrailCheck:
         if not genuine:
             if head is not None and seq > head.seq:
                 return Trouble(Problem.INSERTED, chain, seq, "not written by the service.")
-            return Trouble(Problem.CHANGED, chain, seq, "is not as the service wrote it.")
+            return changed_row(chain, seq)
         follows = previous is None or link(previous, canonical) == row.hash
         if not follows or (previous is not None and row.previous not in (None, previous)):
             return Trouble(Problem.MOVED, chain, seq, "does not follow the row before it.")
@@ -178,10 +202,11 @@ class TrailCheck:
     def _check_end(self, chain: str, head: ChainHead | None, seq: int, last_hash: bytes | None) -> Iterator[Trouble]:
         if self.heads is None:
             return
-        if head is None:
-            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was removed.")
-        elif self.seal is not None and not same(self.seal.of_head(chain, head.seq, head.hash), head.mac):
-            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was changed.")
+        trouble = trouble_of_head(self.seal, chain, head)
+        if trouble is not None:
+            yield trouble
+        elif head is None:
+            return
         elif head.seq > seq:
             yield Trouble(Problem.CUT_OFF, chain, seq + 1, "removed from the end.", head.seq)
         elif head.seq < seq:
@@ -192,5 +217,31 @@ class TrailCheck:
     def _check_promised_end(self, chain: str, head: ChainHead | None, seq: int) -> Iterator[Trouble]:
         last = max(self.promises.get(chain, {}), default=0)
         if last > seq and (head is None or head.seq <= seq):
-            number = self.promises[chain][last][1]
-            yield Trouble(Problem.CUT_OFF, chain, seq + 1, f"signed by checkpoint {number}, and removed since.", last)
+            yield removed_since(self.promises[chain][last][1], chain, seq + 1, last)
+
+
+@dataclass(slots=True)
+class Verified:
+    """What a verification found. An empty `troubles` means that the trail is whole."""
+
+    troubles: list[Trouble] = field(default_factory=list)
+    rows: int = 0
+    chains: int = 0
+    checkpoints: int = 0
+    chained_later: int = 0
+
+    def believe(self, found: Iterable[Trouble | Checkpoint]) -> list[Checkpoint]:
+        """Those of `check_checkpoints` that can be believed; the others are noted as troubles."""
+        believed = []
+        for one in found:
+            if isinstance(one, Trouble):
+                self.troubles.append(one)
+            else:
+                believed.append(one)
+        self.checkpoints = len(believed)
+        return believed
+
+    def judge(self, check: TrailCheck, rows: Iterable[TrailRow]) -> None:
+        """Note what `check` finds in all of these rows, and how much it went through."""
+        self.troubles += check.check(rows)
+        self.rows, self.chains, self.chained_later = check.rows, check.chains, check.chained_later

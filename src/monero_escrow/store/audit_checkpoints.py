@@ -7,13 +7,14 @@ before it was cut off, with its chains and rows named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from monero_escrow.store import schema
 from monero_escrow.store.audit_seal import GENESIS, Checkpoint, checkpoint_digest, same
+from monero_escrow.store.store import Store
 from monero_escrow.store.transaction import Transaction
 
 MOST_HEADS: Final = 1_000
@@ -24,7 +25,7 @@ _SAW = update(_h).where(_h.c.chain == bindparam("of_chain")).values(checkpointed
 
 
 def make_checkpoint(tx: Transaction, now: float) -> Checkpoint | None:
-    """Sign where the chains stand that grew since the last one; None when none did. Call it until then.
+    """Sign where the chains stand that grew since the last one; None when none did (see `sign_all`).
 
     A head that is not the service's own work is never signed: `audit verify` names it.
     """
@@ -44,6 +45,15 @@ def make_checkpoint(tx: Transaction, now: float) -> Checkpoint | None:
     connection.execute(insert(_c), values)
     connection.execute(_SAW, [{"of_chain": row.chain, "to_seq": row.seq} for row in ours])
     return Checkpoint(number, float(now), previous, heads, signature)
+
+
+async def sign_all(store: Store, now: Callable[[Transaction], float]) -> int:
+    """Sign checkpoints until every chain is in one; how many those were. Each is a transaction of its own, so that
+    nobody who writes to the trail waits for more than one of them."""
+    made = 0
+    while await store.write(lambda tx: make_checkpoint(tx, now(tx))) is not None:
+        made += 1
+    return made
 
 
 def checkpoints(connection: Connection) -> Iterator[Checkpoint]:

@@ -20,12 +20,22 @@ from typing import Any, Final, TextIO
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from monero_escrow.core.errors import EscrowError, InvalidInputError
-from monero_escrow.store.audit_check import Problem, TrailCheck, TrailRow, Trouble, check_checkpoints, promises_of
+from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.store.audit_check import (
+    Problem,
+    TrailCheck,
+    TrailRow,
+    Trouble,
+    Verified,
+    check_checkpoints,
+    promises_of,
+)
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import GENESIS, AuditSeal, Checkpoint, SealedRow
-from monero_escrow.store.audit_verify import Told, Verified, be_patient, trail_rows
-from monero_escrow.store.durable_file import give_name, unfinished
+from monero_escrow.store.audit_verify import trail_rows
+from monero_escrow.store.durable_file import new_text_file
+from monero_escrow.store.postgresql import be_patient
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
 
 VERSION: Final = 1
@@ -40,13 +50,6 @@ class AuditFileError(InvalidInputError):
     what_to_do = "Name a file that `monero-escrow audit export` or `audit checkpoint` wrote."
 
 
-class ExportFailedError(EscrowError):
-    """Nothing was written, and nothing of it was left behind."""
-
-    code = "export_failed"
-    what_to_do = "Name a new file in a folder that is there, may be written and has room; nothing is ever replaced."
-
-
 @dataclass(frozen=True, slots=True)
 class Exported:
     """How much there is in the file."""
@@ -56,7 +59,14 @@ class Exported:
 
 
 def export(
-    tx: Transaction, file: Path, *, network: str, now: float, tell: Told, since: float | None = None, rows: bool = True
+    tx: Transaction,
+    file: Path,
+    *,
+    network: str,
+    now: float,
+    tell: Told = say_nothing,
+    since: float | None = None,
+    rows: bool = True,
 ) -> Exported:
     """Write the trail, or (`rows=False`) its checkpoints alone, in one moment's state.
 
@@ -64,19 +74,14 @@ def export(
     one, the file shows only as a whole that they were changed. Raises ExportFailedError.
     """
     be_patient(tx.connection)
-    try:
-        with unfinished(file) as path:
-            with path.open("w", encoding="ascii", newline="\n") as out:
-                writer = _Writer(out, tx.audit.seal)
-                writer.write("trail", version=VERSION, network=network, at=now, since=since, rows=rows)
-                if rows:
-                    _write_rows(writer, trail_rows(tx.connection, tell), since)
-                for one in checkpoints(tx.connection):
-                    writer.write("checkpoint", **_checkpoint_values(one))
-                writer.end()
-            give_name(path, file)
-    except OSError as error:
-        raise ExportFailedError(f"{file} cannot be written: {error.strerror}.") from None
+    with new_text_file(file, encoding="ascii") as out:
+        writer = _Writer(out, tx.audit.seal)
+        writer.write("trail", version=VERSION, network=network, at=now, since=since, rows=rows)
+        if rows:
+            _write_rows(writer, trail_rows(tx.connection, tell), since)
+        for one in checkpoints(tx.connection):
+            writer.write("checkpoint", **_checkpoint_values(one))
+        writer.end()
     return Exported(writer.counts.get("row", 0), writer.counts.get("checkpoint", 0))
 
 
@@ -130,7 +135,7 @@ def read_checkpoints(file: Path) -> list[Checkpoint]:
     return found
 
 
-def verify_file(file: Path, public_key: bytes, tell: Told, *, seal: AuditSeal | None = None) -> Verified:
+def verify_file(file: Path, public_key: bytes, tell: Told = say_nothing, *, seal: AuditSeal | None = None) -> Verified:
     """Judge an exported file: its rows, its checkpoints, and that nothing was taken from it or added.
 
     With `seal` the rows' macs are judged as well. Raises AuditFileError for what is no such file at all.
@@ -138,17 +143,10 @@ def verify_file(file: Path, public_key: bytes, tell: Told, *, seal: AuditSeal | 
     found = Verified()
     first, signed, whole = _frame(file, public_key)
     found.troubles += whole
-    believed: list[Checkpoint] = []
-    for one in check_checkpoints(signed, public_key):
-        if isinstance(one, Trouble):
-            found.troubles.append(one)
-        else:
-            believed.append(one)
-    found.checkpoints = len(believed)
+    believed = found.believe(check_checkpoints(signed, public_key))
     if first["rows"] is True:
         check = TrailCheck(seal, None, promises_of(believed), partial=first["since"] is not None)
-        found.troubles += check.check(_rows(file, tell))
-        found.rows, found.chains, found.chained_later = check.rows, check.chains, check.chained_later
+        found.judge(check, _rows(file, tell))
     return found
 
 

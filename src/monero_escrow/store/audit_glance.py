@@ -12,7 +12,15 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, select
 
 from monero_escrow.store import schema
-from monero_escrow.store.audit_check import ChainHead, Problem, Trouble
+from monero_escrow.store.audit_check import (
+    ChainHead,
+    Problem,
+    Trouble,
+    changed_row,
+    removed_since,
+    trouble_of_head,
+    unsigned_checkpoint,
+)
 from monero_escrow.store.audit_checkpoints import last_checkpoint
 from monero_escrow.store.audit_seal import AuditSeal, Checkpoint, SealedRow, same
 from monero_escrow.store.audit_table import fields_of
@@ -70,7 +78,7 @@ def _of_the_rows(seal: AuditSeal, newest: Sequence[Row[Any]]) -> Iterator[Troubl
     for row in newest:
         values = fields_of(row)
         if row.seq is None or not same(seal.of_row(row.hash or b"", SealedRow(**values).canonical()), row.mac or b""):
-            yield Trouble(Problem.CHANGED, row.chain, row.seq, "is not as the service wrote it.")
+            yield changed_row(row.chain, row.seq)
 
 
 def _of_the_ends(
@@ -78,11 +86,9 @@ def _of_the_ends(
 ) -> Iterator[Trouble]:
     for chain in chains:
         head = heads.get(chain)
-        if head is None:
-            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was removed.")
-        elif not same(seal.of_head(chain, head.seq, head.hash), head.mac):
-            yield Trouble(Problem.HEAD, chain, None, "the note of where it ends was changed.")
-        elif head.seq != ends.get(chain, 0):
+        if (trouble := trouble_of_head(seal, chain, head)) is not None:
+            yield trouble
+        elif head is not None and head.seq != ends.get(chain, 0):
             yield Trouble(Problem.CUT_OFF, chain, None, "it does not end where the service last wrote to it.")
 
 
@@ -92,9 +98,8 @@ def _of_the_checkpoint(
     if last is None:
         return
     if not last.signed_by(seal.public_key):
-        yield Trouble(Problem.CHECKPOINT, None, None, f"checkpoint {last.number} is not as the service signed it.")
+        yield unsigned_checkpoint(last.number)
         return
     for chain, seq in promised.items():
         if ends.get(chain, 0) < seq:
-            why = f"signed by checkpoint {last.number}, and removed since."
-            yield Trouble(Problem.CUT_OFF, chain, ends.get(chain, 0) + 1, why, seq)
+            yield removed_since(last.number, chain, ends.get(chain, 0) + 1, seq)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, func, select
 
 from monero_escrow.core.errors import NotFoundError
 from monero_escrow.store import schema
@@ -16,68 +15,41 @@ from monero_escrow.store.audit_check import (
     TrailCheck,
     TrailRow,
     Trouble,
+    Verified,
     check_checkpoints,
     promises_of,
 )
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import Checkpoint, SealedRow
 from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.postgresql import be_patient
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
 
 _TOGETHER: Final = 1_000
 _MOST_UNCHAINED: Final = 1_000
 _a, _h, _e = schema.audit, schema.audit_heads, schema.escrows
-_PATIENTLY: Final = [
-    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
-]
-
-Told = Callable[[str, float], None]
-
-
-@dataclass(slots=True)
-class Verified:
-    """What a verification found. An empty `troubles` means that the trail is whole."""
-
-    troubles: list[Trouble] = field(default_factory=list)
-    rows: int = 0
-    chains: int = 0
-    checkpoints: int = 0
-    chained_later: int = 0
 
 
 def verify(
-    tx: Transaction, tell: Told, *, escrow_id: str | None = None, kept: Sequence[Checkpoint] | None = None
+    tx: Transaction, tell: Told = say_nothing, *, escrow_id: str | None = None, kept: Sequence[Checkpoint] | None = None
 ) -> Verified:
     """Judge the trail, or one escrow's chain. `kept` are checkpoints that were kept elsewhere. Raises NotFoundError."""
     be_patient(tx.connection)
     public_key = tx.audit.seal.public_key
     found = Verified()
-    believed: list[Checkpoint] = []
-    for one in check_checkpoints(checkpoints(tx.connection), public_key):
-        if isinstance(one, Trouble):
-            found.troubles.append(one)
-        else:
-            believed.append(one)
-    found.checkpoints = len(believed)
+    believed = found.believe(check_checkpoints(checkpoints(tx.connection), public_key))
     believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key)
     promises, heads = promises_of(believed), _heads(tx.connection, escrow_id)
     if escrow_id is not None:
         promises = {chain: rows for chain, rows in promises.items() if chain == escrow_id}
     check = TrailCheck(tx.audit.seal, heads, promises)
-    found.troubles += check.check(trail_rows(tx.connection, tell, escrow_id=escrow_id))
+    found.judge(check, trail_rows(tx.connection, tell, escrow_id=escrow_id))
     found.troubles += _unchained(tx.connection, escrow_id)
     found.troubles += _without_a_trail(tx.connection, escrow_id)
-    found.rows, found.chains, found.chained_later = check.rows, check.chains, check.chained_later
     if escrow_id is not None and not found.rows and not found.troubles:
         raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
     return found
-
-
-def be_patient(connection: Connection) -> None:
-    """To read the whole trail may take longer than any step of the service."""
-    if connection.dialect.name == "postgresql":
-        for setting in _PATIENTLY:
-            connection.execute(setting)
 
 
 def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = None) -> Iterator[TrailRow]:

@@ -9,7 +9,7 @@ There are no wallet caches in a database, so there are none in a copy: nonces ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,8 @@ import sqlcipher3.dbapi2 as sqlcipher
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.store import facts
 from monero_escrow.store.durable_file import give_name, unfinished
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.sqlcipher import WrongDatabaseKeyError
-
-Told = Callable[[str, float], None]
-"""Told what is being done, and how much of it is done (0 to 1), several times a second."""
 
 _TICK = 20_000  # steps of SQLite's machine between two words about the progress: some milliseconds
 _MOST_TOLD = 3
@@ -74,11 +72,7 @@ class Contents:
     size_bytes: int
 
 
-def _say_nothing(_what: str, _done: float) -> None:
-    return
-
-
-def make_backup(database: Path, final: Path, key: bytes, now: float, tell: Told = _say_nothing) -> Contents:
+def make_backup(database: Path, final: Path, key: bytes, now: float, tell: Told = say_nothing) -> Contents:
     """Copy the database under its 32-byte key to a new file of mode 0600, and check the copy.
 
     Raises BackupExistsError, BackupFailedError; then there is no file, and nothing half of one.
@@ -118,7 +112,7 @@ def _mark(copy: Path, key: bytes, now: float) -> None:
         connection.execute("INSERT INTO facts (name, value) VALUES (?, ?)", (facts.COPIED_AT, str(now)))
 
 
-def check_backup(file: Path, key: bytes, tell: Told = _say_nothing) -> Contents:
+def check_backup(file: Path, key: bytes, tell: Told = say_nothing) -> Contents:
     """Read the whole copy: every page authentic, every index and reference sound, and made by `make_backup`.
 
     The file is not touched. Raises NotABackupError, WrongDatabaseKeyError, BackupDamagedError, OSError.

@@ -13,10 +13,35 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from monero_escrow.core.errors import EscrowError
 
 _SUFFIX = ".unfinished"
 _SIDE_FILES = ("", "-journal", "-wal", "-shm")  # what SQLite may put beside a database
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class ExportFailedError(EscrowError):
+    """Nothing was written, and nothing of it was left behind."""
+
+    code = "export_failed"
+    what_to_do = "Name a new file in a folder that is there, may be written and has room; nothing is ever replaced."
+
+
+@contextmanager
+def new_text_file(final: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """A new text file of mode 0600, with line ends as they are written. It has its name once all is in it.
+
+    Raises ExportFailedError, also for what is there already.
+    """
+    try:
+        with unfinished(final) as path:
+            with path.open("w", encoding=encoding, newline="") as out:
+                yield out
+            give_name(path, final)
+    except OSError as error:
+        raise ExportFailedError(f"{final} cannot be written: {error.strerror}.") from None
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.store import facts, schema
-from monero_escrow.store.backup import Told
 from monero_escrow.store.opening import PostgresqlStore
+from monero_escrow.store.postgresql import be_patient
+from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.serials import go_on_after_the_largest
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -32,9 +33,6 @@ _MADE_BY_MIGRATIONS: Final = (schema.duties,)
 """Tables that are not empty in a new database; the file's rows take the place of theirs."""
 _TABLES: Final = [table for table in schema.metadata.sorted_tables if table is not schema.facts]
 """All rows of a database, each table after those it refers to. What the database says of itself is carried apart."""
-_PATIENTLY: Final = [
-    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
-]
 _UNREADABLE: Final = (DatabaseError, ValueError)
 """What bytes that are no text, or texts that are no JSON, raise."""
 
@@ -109,8 +107,11 @@ class Moved:
         return sum(self.rows.values())
 
 
-def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, tell: Told) -> Moved:
+def move_store(
+    file: SqlStore, server: PostgresqlStore, place: str, now: float, actor: str, tell: Told = say_nothing
+) -> Moved:
     """Move all rows; `place` names the server's database to whoever opens the file later. Blocks for its whole time.
+    The server's audit trail says that `actor` moved them.
 
     The caller holds the data folder's lock. Raises ServerNotEmptyError, RowRefusedError, RowsDifferError,
     MovedBeforeError, MoveInterruptedError, DatabaseBusyError.
@@ -119,7 +120,7 @@ def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, 
 
     def move(tx: Transaction) -> Moved:
         nonlocal arrived
-        moved = _all_or_nothing(tx.connection, server, tell)
+        moved = _all_or_nothing(tx.connection, server, actor, tell)
         arrived = True
         facts.mark_as_copy(tx.connection, now)
         facts.put_fact(tx.connection, facts.MOVED_TO, place)
@@ -135,18 +136,17 @@ def move_store(file: SqlStore, server: PostgresqlStore, place: str, now: float, 
         raise
 
 
-def _all_or_nothing(source: Connection, server: PostgresqlStore, tell: Told) -> Moved:
+def _all_or_nothing(source: Connection, server: PostgresqlStore, actor: str, tell: Told) -> Moved:
     """Durable on the server when this returns."""
     try:
-        return server.write_now(lambda tx: _move(source, tx, server.history.known, tell))
+        return server.write_now(lambda tx: _move(source, tx, server.history.known, actor, tell))
     except DatabaseBusyError as error:
         raise MoveInterruptedError(error.message) from None
 
 
-def _move(source: Connection, tx: Transaction, history: str, tell: Told) -> Moved:
+def _move(source: Connection, tx: Transaction, history: str, actor: str, tell: Told) -> Moved:
     target = tx.connection
-    for setting in _PATIENTLY:
-        target.execute(setting)
+    be_patient(target)
     _hold(target)
     counts = {table.name: _count(source, table) for table in _TABLES}
     earlier = facts.read_facts(target).get(facts.MOVED_FROM)
@@ -166,7 +166,7 @@ def _move(source: Connection, tx: Transaction, history: str, tell: Told) -> Move
         _compare(source, target, table, comparing)
     _carry_facts(source, target, history)
     facts.put_fact(target, facts.MOVED_FROM, _digest(source, _progress(tell, "summing up", counts)))
-    tx.audit.add("command line", "store_moved", tx.nodes.now(), detail={"rows": str(sum(counts.values()))})
+    tx.audit.add(actor, "store_moved", tx.nodes.now(), detail={"rows": str(sum(counts.values()))})
     return Moved(counts, arrived_earlier=False)
 
 

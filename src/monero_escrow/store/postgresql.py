@@ -42,6 +42,9 @@ _SERVER_SETTINGS: Final = {
     "lock_timeout": str(_STATEMENT_MS),
     "idle_in_transaction_session_timeout": str(_SILENT_MS),
 }
+_PATIENTLY: Final = [
+    text(f"SET LOCAL {name} = '10min'") for name in ("statement_timeout", "idle_in_transaction_session_timeout")
+]
 
 _HISTORY = text(
     "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' "
@@ -97,6 +100,13 @@ def _without_values(context: ExceptionContext) -> None:
         error.args = (_first_line(error),)
         if told is not None:
             told.args = (f"({type(error).__name__}) {error}",)
+
+
+def be_patient(connection: Connection) -> None:
+    """To go through whole tables may take longer than any step of the service; until this transaction ends it may."""
+    if connection.dialect.name == "postgresql":
+        for setting in _PATIENTLY:
+            connection.execute(setting)
 
 
 async def listening_to(url: str, channel: str) -> psycopg.AsyncConnection[Any]:

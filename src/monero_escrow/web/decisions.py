@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from structlog.contextvars import bind_contextvars
 
 from monero_escrow.core.life_cycle import Event, transition
@@ -30,6 +29,7 @@ from monero_escrow.web.idempotency import HEADER, REPLAYED_HEADER, Repeatable
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.render import escrow_answer
 from monero_escrow.web.schemas import DismissalTerms, DisputeTerms, Escrow, ExtendTerms, NoTerms, RulingTerms
+from monero_escrow.web.schemas.shapes import Request
 
 router = APIRouter(prefix="/api/escrows/{escrow_id}", tags=["decisions"])
 
@@ -47,7 +47,7 @@ class Deciding:
         str | None, Header(alias=HEADER, description="Repeating the request with the same key repeats the answer only.")
     ] = None
 
-    async def take(self, caller: Caller, event: Event, body: BaseModel | None, make: MakeDecision) -> JSONResponse:
+    async def take(self, caller: Caller, event: Event, body: Request | None, make: MakeDecision) -> JSONResponse:
         """Carry out a decision that the escrow's state must allow."""
         return await self.carry_out(caller, path_of(event), body, make, lambda escrow: transition(escrow.state, event))
 
@@ -55,7 +55,7 @@ class Deciding:
         self,
         caller: Caller,
         path: str,
-        body: BaseModel | None,
+        body: Request | None,
         make: MakeDecision,
         check: Callable[[EscrowRecord], object] = lambda _escrow: None,
     ) -> JSONResponse:

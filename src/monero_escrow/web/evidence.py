@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
-from monero_escrow.escrows.evidence import LONGEST_TEXT, add_evidence
+from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow
 from monero_escrow.web.auth import AnyCaller, ShopCaller
@@ -19,40 +16,9 @@ from monero_escrow.web.decisions import ANSWERS, TheDecision
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.render import iso_time
-from monero_escrow.web.schemas import Escrow
+from monero_escrow.web.schemas import Escrow, Evidence, EvidenceList, EvidenceTerms
 
 router = APIRouter(prefix="/api/escrows/{escrow_id}/evidence", tags=["decisions"])
-
-
-class EvidenceTerms(BaseModel):
-    """What one party says."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_extra={"example": {"party": "buyer", "text": "The parcel was empty; the scale at the post..."}},
-    )
-
-    party: Literal["buyer", "vendor"] = Field(description="Whose word it is.")
-    text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="Plain text; shown to the arbiter as it is.")
-
-
-class Evidence(BaseModel):
-    """One text of a party."""
-
-    model_config = ConfigDict(frozen=True)
-
-    party: Literal["buyer", "vendor"]
-    text: str
-    at: str = Field(examples=["2026-01-31T12:00:00Z"])
-
-
-class EvidenceList(BaseModel):
-    """All that was said, the oldest first."""
-
-    model_config = ConfigDict(frozen=True)
-
-    evidence: list[Evidence]
 
 
 @router.post("", summary="Tell the arbiter what a party says", response_model=Escrow, responses=ANSWERS)

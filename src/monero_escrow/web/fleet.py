@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import Context
@@ -17,78 +14,9 @@ from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.render import iso_time
+from monero_escrow.web.schemas import FleetAnswer, FleetClass, FleetLimits, FleetSlot, FleetStep, SlotState
 
 router = APIRouter(tags=["operation"])
-
-SlotState = Literal["free", "leased", "sick", "resting", "draining"]
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class FleetSlot(_Answer):
-    """One process."""
-
-    name: str = Field(examples=["vendor@127.0.0.1:18083"])
-    role: Role
-    managed: bool = Field(description="The service started it, and ends it; else it is one of MONERO_RPC_URLS.")
-    state: SlotState = Field(
-        description="free; leased; sick: not used until it is found to be well; resting: a call to it was given up on "
-        "and may still run; draining: it leaves as soon as nobody holds it."
-    )
-    work: str | None = Field(description="What it is leased for, also while it drains.")
-    leased_seconds: float | None = Field(description="For how long.")
-    reason: str | None = Field(description="Why it is sick or rests.")
-    next_look_seconds: float | None = Field(description="In how many seconds a sick one is inspected again.")
-    rests_seconds: float | None = Field(description="For how many seconds at most a resting one still rests.")
-    memory_bytes: int | None = Field(description="Resident memory of a managed one.")
-
-
-class FleetClass(_Answer):
-    """The processes of one role, draining ones not counted."""
-
-    slots: int
-    leased: int
-    usable: int = Field(description="Leased or free: neither sick nor resting.")
-    starting: int = Field(description="On their way, those included that are tried again after a failed start.")
-    waiting: int = Field(description="Requests that wait for one.")
-    longest_wait_seconds: float
-    utilisation: float | None = Field(
-        description="How much of the time they were leased in the last minute, 0 to 1; null until the class has had "
-        "its size for a minute, and without processes of the service's own.",
-        examples=[0.4],
-    )
-    trouble: str | None = Field(description="Why the last start failed, if the class still lacks a process for it.")
-
-
-class FleetLimits(_Answer):
-    """Between what the service keeps the number of its own processes."""
-
-    min_trios: int
-    max_trios: int
-    memory_max_bytes: int
-    memory_bytes: int = Field(description="What they use now.")
-    quiet_seconds: float
-
-
-class FleetStep(_Answer):
-    """What was done about the fleet's size, or could not be done, and why."""
-
-    at: str = Field(examples=["2026-01-31T12:00:00Z"])
-    started: list[Role]
-    stopped: list[Role]
-    not_larger: list[Role] = Field(description="Roles that should have more processes and cannot.")
-    reason: str = Field(examples=["buyer +1: 3 wait, the first for 2 s"])
-
-
-class FleetAnswer(_Answer):
-    """All processes, how much they have to do, and how their number came to be. The latest step is the last."""
-
-    classes: dict[Role, FleetClass]
-    slots: list[FleetSlot]
-    own: FleetLimits | None = Field(description="null when the service runs no processes of its own.")
-    steps: list[FleetStep]
 
 
 @router.get(

@@ -21,7 +21,8 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.tally import Reading
 from monero_escrow.store.tally import Tally
 from monero_escrow.telemetry import catalogue
-from monero_escrow.web.fleet import SlotState, state_of
+from monero_escrow.web.fleet import state_of
+from monero_escrow.web.schemas import SlotState
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 

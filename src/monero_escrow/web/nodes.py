@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
@@ -14,36 +13,11 @@ from monero_escrow.web.auth import Caller, OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.render import iso_time
+from monero_escrow.web.schemas import Node, Nodes
 
 router = APIRouter(prefix="/admin/nodes", tags=["operation"])
 
-_TIME = "2026-01-31T12:00:00Z"
-
 NodeName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Its NODE_NAME.")]
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Node(_Answer):
-    """One node. Times go by the database's clock."""
-
-    name: str = Field(examples=["escrow-1"])
-    alive: bool = Field(description="Its lease holds. Else it is silent, and the others do its work.")
-    draining: bool = Field(description="It finishes what it works on and takes up nothing new.")
-    version: str = Field(examples=["0.1.0"])
-    slots: int = Field(description="Its wallet-rpc processes.")
-    working_on: int = Field(description="Escrows it works on this moment.")
-    started_at: str = Field(examples=[_TIME])
-    seen_at: str = Field(description="When it last renewed its lease.", examples=[_TIME])
-    lease_until: str = Field(examples=[_TIME])
-
-
-class Nodes(_Answer):
-    """All nodes, by name."""
-
-    nodes: list[Node] = Field(description="Empty when the database is a file, which serves one service alone.")
 
 
 @router.get(

@@ -9,66 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.web.auth import OperatorCaller
-from monero_escrow.web.fleet import FleetAnswer
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.pages import board
 from monero_escrow.web.pages.charts import percentile
 from monero_escrow.web.pages.live import Live, Sample, SetUp
 from monero_escrow.web.render import iso_time
-from monero_escrow.web.schemas import Health
+from monero_escrow.web.schemas import Overview, OverviewReason, SetUpTimes, Verdict
 
 router = APIRouter(tags=["operation"])
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class OverviewReason(_Answer):
-    """Why something is not as it should be."""
-
-    text: str
-    escrow_id: str | None = Field(description="The escrow to look at, if it is one.")
-
-
-class Verdict(_Answer):
-    """The answer to a question that an operator has."""
-
-    question: str = Field(examples=["Is money safe?"])
-    grade: str = Field(examples=["good"], description="good, warning or bad.")
-    answer: str
-    reasons: list[OverviewReason]
-
-
-class SetUpTimes(_Answer):
-    """How long the set-ups of the last six hours took, from their beginning to the address."""
-
-    count: int
-    half_within_seconds: float
-    nine_of_ten_within_seconds: float
-
-
-class Overview(_Answer):
-    """How everything stands this moment."""
-
-    at: str = Field(examples=["2026-01-31T12:00:00Z"])
-    money: Verdict
-    work: Verdict
-    health: Health
-    fleet: FleetAnswer
-    escrows: dict[State, int] = Field(description="How many are in each state.")
-    failing: int = Field(description="Escrows whose last step did not work and is tried again.")
-    queue: str = Field(description="Who waits for processes, as a sentence.")
-    stock: str = Field(description="The finished wallets that wait for orders, as a sentence.")
-    set_ups: SetUpTimes | None = Field(description="null when none ended in the last six hours.")
-    utilisation: list[float] = Field(
-        description="How much of the slots' time was leased, 0 to 1: a number a minute of the last six hours, the "
-        "latest last."
-    )
 
 
 @router.get(

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.errors import UnavailableError
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
+from monero_escrow.web.schemas import Reload
 
 router = APIRouter(tags=["operation"])
-
-
-class Reload(BaseModel):
-    """What a reload did. Processes are named by role and place: `vendor@127.0.0.1:18083`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    joined: list[str] = Field(description="Processes that were new on the list, and now serve or wait to be looked at.")
-    draining: list[str] = Field(description="Processes that are no longer on it: each leaves when its last lease ends.")
-    sick: dict[str, str] = Field(description="Those of the joined that cannot be used yet, and why.")
-    min_trios: int = Field(description="Trios of the service's own that are always kept.")
-    max_trios: int = Field(description="Trios of its own that it grows to; 0: it runs none.")
 
 
 @router.post(

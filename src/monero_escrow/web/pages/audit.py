@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from monero_escrow.store.audit_browse import Looked, look_through
-from monero_escrow.store.audit_verify import Verified, verify
+from monero_escrow.store.audit_check import Verified
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
@@ -62,7 +63,7 @@ async def begin(request: Request, viewer: OperatorViewer, _: TheForm) -> Respons
 
 
 def _verified(tx: Transaction, escrow_id: str) -> Verified:
-    return verify(tx, lambda _what, _done: None, escrow_id=escrow_id)
+    return verify(tx, escrow_id=escrow_id)
 
 
 def _run_of(request: Request) -> TrailVerification:

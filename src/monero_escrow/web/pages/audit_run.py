@@ -13,7 +13,8 @@ import structlog
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.escrows.context import Context
-from monero_escrow.store.audit_verify import Verified, verify
+from monero_escrow.store.audit_check import Verified
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.pages.audit_verdict import Verdict, verdict_of
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from monero_escrow.store.audit_check import Problem, Trouble
-from monero_escrow.store.audit_verify import Verified
+from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.web.pages.audit_list import PATH
 
 MOST_SHOWN: Final = 100

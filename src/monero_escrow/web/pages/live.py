@@ -21,9 +21,9 @@ from monero_escrow.escrows.tally import TallyReader
 from monero_escrow.jitter import jittered
 from monero_escrow.store.records import PayoutRecord
 from monero_escrow.store.transaction import Transaction
-from monero_escrow.web.fleet import FleetAnswer, fleet_now
+from monero_escrow.web.fleet import fleet_now
 from monero_escrow.web.health import health_of
-from monero_escrow.web.schemas import Health
+from monero_escrow.web.schemas import FleetAnswer, Health
 
 SAMPLE_SECONDS: Final = 2.0
 HEALTH_SECONDS: Final = 4.0

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from monero_escrow.core.deposits import Coverage, OutputStatus
 from monero_escrow.core.life_cycle import State
@@ -169,3 +167,17 @@ class EventPage(Answer):
 
     events: list[OutboxEvent]
     next_after: int
+
+
+class Evidence(Answer):
+    """One text of a party."""
+
+    party: Literal["buyer", "vendor"]
+    text: str
+    at: str = Field(examples=[EXAMPLE_TIME])
+
+
+class EvidenceList(Answer):
+    """All that was said, the oldest first."""
+
+    evidence: list[Evidence]

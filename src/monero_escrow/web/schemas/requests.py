@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.money import PARTS_OF_WHOLE, parse_xmr
 from monero_escrow.core.payout import SHARES_TOTAL, FeeBearer
+from monero_escrow.escrows.evidence import LONGEST_TEXT
 from monero_escrow.web.schemas.shapes import EXAMPLE_TIME, Request, example
 
 LONGEST_REASON: Final = 2_000
@@ -151,6 +152,15 @@ class DismissalTerms(Request):
         description="For the shop and the history.",
         examples=["Agreed"],
     )
+
+
+class EvidenceTerms(Request):
+    """What one party says."""
+
+    model_config = example(party="buyer", text="The parcel was empty; the scale at the post...")
+
+    party: Literal["buyer", "vendor"] = Field(description="Whose word it is.")
+    text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="Plain text; shown to the arbiter as it is.")
 
 
 class WriteOffTerms(Request):

@@ -1,4 +1,4 @@
-"""Settings of Monero: the network and its daemon, the wallet-rpc processes, and how much is taken."""
+"""Settings of Monero: the network and its daemon, the wallet-rpc processes, and how work waits for them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from monero_escrow.config.values import is_base_url, place_of_url
+from monero_escrow.config.values import SettingsPart, is_base_url, place_of_url
 from monero_escrow.core.address import Network
-from monero_escrow.core.money import InvalidAmountError, parse_xmr
 
 SLOTS_PER_TRIO: Final = 3
-UNLIMITED: Final = "unlimited"
-NOTHING: Final = "0"
 ACKNOWLEDGEMENT: Final = "I know that Monero multisig is experimental and that coins in it can be lost"
 
 
-class WalletSettings(BaseSettings):
+class MoneroSettings(SettingsPart):
     """Monero: the network, the daemon, the wallet processes."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     monero_rpc_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -37,6 +32,11 @@ class WalletSettings(BaseSettings):
         description="A file of mode 0600 with the login, the certificate's fingerprint and our own certificate for "
         "each of them (docs/fleet.md). Plain http:// is for this machine alone; https:// elsewhere needs a "
         "fingerprint.",
+    )
+    wallet_dir: Path | None = Field(
+        default=None,
+        description="The --wallet-dir of the processes in MONERO_RPC_URLS, if this machine can see it: `doctor` looks "
+        "there, and files of wallets long settled are removed there. Otherwise the service only names files.",
     )
     fleet_min_trios: int = Field(
         default=1,
@@ -61,6 +61,14 @@ class WalletSettings(BaseSettings):
         ge=0,
         description="Age at which one of its own processes is replaced by another with fresh credentials. 0: never.",
     )
+    lease_wait_seconds: float = Field(
+        default=600, gt=0, description="How long work waits for a free slot before it is tried again later."
+    )
+    quarantine_seconds: float = Field(
+        default=960,
+        ge=0,
+        description="How long a slot rests after a call to it was given up on: longer than any call may run.",
+    )
     monero_bin_dir: Path | None = Field(
         default=None,
         description="Folder of monerod and monero-wallet-rpc. Unless set, the newest on the PATH or fetched by "
@@ -72,15 +80,6 @@ class WalletSettings(BaseSettings):
     )
     mainnet_acknowledgement: str = Field(
         default="", description=f'Mainnet does not start unless this is "{ACKNOWLEDGEMENT}" (docs/security.md).'
-    )
-    most_xmr_per_escrow: str | None = Field(
-        default=None,
-        description=f"An order for more is refused; in XMR, or `{UNLIMITED}`, as it is unless set, but 5 on mainnet.",
-    )
-    most_xmr_at_once: str | None = Field(
-        default=None,
-        description="An order is refused while the open escrows and it are for more than this together; in XMR, or "
-        f"`{UNLIMITED}`. Unless set: 50 on mainnet, else {UNLIMITED}. 0: no orders are taken.",
     )
     monero_daemon_url: str | None = Field(
         default=None,
@@ -114,16 +113,6 @@ class WalletSettings(BaseSettings):
         if 0 < len(urls) < SLOTS_PER_TRIO:
             raise ValueError(f"an escrow needs three processes (buyer, vendor, arbiter), and {len(urls)} are listed")
         return urls
-
-    @field_validator("most_xmr_per_escrow", "most_xmr_at_once")
-    @classmethod
-    def _check_limit(cls, limit: str | None) -> str | None:
-        if limit is not None and limit not in (UNLIMITED, NOTHING):
-            try:
-                parse_xmr(limit)
-            except InvalidAmountError as error:
-                raise ValueError(f"is neither an amount such as 2.5 nor `{UNLIMITED}`: {error.message}") from None
-        return limit
 
     @field_validator("monero_daemon_url")
     @classmethod
