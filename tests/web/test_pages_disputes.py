@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from html import unescape
+from unittest.mock import patch
 
 import httpx2
 import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import PayoutKind
-from web.page_visits import read, send, signed_in
+from monero_escrow.monero.ports import FeeEstimate
+from web.page_visits import form_token_of, read, send, signed_in
 from web.world import XMR, Coin, World
 
 CAME = 2 * XMR + 1
@@ -100,6 +102,27 @@ async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World
         again = await browser.get(f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
         assert again.status_code == 409
     assert await world.state_of(escrow_id) is State.DISPUTED
+
+
+async def test_what_is_ruled_is_what_was_shown_though_the_fee_moves_meanwhile(world: World) -> None:
+    """At the low rate the small coin is worth moving, at the high one it would be left behind."""
+    escrow_id = await world.add_escrow(State.DISPUTED, [Coin(2 * XMR), Coin(200_000_000)], disputed=True)
+    asked: list[int] = []
+    rates = [20_000, 2_000_000]
+
+    async def estimate() -> FeeEstimate:
+        asked.append(rates[min(len(asked), 1)])
+        return FeeEstimate(asked[-1], (asked[-1],) * 4, 10_000)
+
+    async with signed_in(world, "arbiter") as browser:
+        shown = await shown_for(browser, escrow_id, "50")
+        token = await form_token_of(browser)
+        with patch.object(world.daemon, "get_fee_estimate", estimate):
+            path = f"/admin/disputes/{escrow_id}/rule"
+            assert (await send(browser, path, ruling("50", shown), token)).status_code == 303
+    assert asked == [20_000]
+    (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
+    assert len(payout.plan.outputs) == 2
 
 
 async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(world: World) -> None:

@@ -25,6 +25,9 @@ from monero_escrow.store.transaction import Transaction
 Decision = Callable[[Transaction], None]
 """What happens in the transaction; raises to change nothing."""
 
+PlansCheck = Callable[[Sequence[Plan]], None]
+"""A look at the plans of a decision before they are frozen; raises to change nothing."""
+
 _LONGEST_REASON = 2_000
 
 
@@ -74,13 +77,22 @@ async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
     return decision
 
 
-async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, vendor_share: int) -> Decision:
-    """The arbiter splits everything by shares of 10,000."""
+async def ruling(
+    ctx: Context,
+    escrow_id: str,
+    actor: str,
+    buyer_share: int,
+    vendor_share: int,
+    *,
+    check: PlansCheck = lambda _plans: None,
+) -> Decision:
+    """The arbiter splits everything by shares of 10,000. `check` judges the very plans that are about to be frozen."""
     plans.check_ruling(buyer_share, vendor_share)
     rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
         escrow, decided = plans_of_ruling(tx, escrow_id, rate, buyer_share, vendor_share)
+        check(decided)
         _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
 
     return decision

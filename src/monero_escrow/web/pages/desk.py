@@ -111,6 +111,12 @@ def fingerprint(plans: Sequence[Plan]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
+def require_shown(plans: Sequence[Plan], shown: str) -> None:
+    """Raise RulingChangedError unless these plans have the fingerprint `shown`."""
+    if fingerprint(plans) != shown:
+        raise RulingChangedError("The payout is not any more what you were shown: deposits have come or gone.")
+
+
 def parse_percent(text: str) -> int:
     """A share in per cent with at most two decimals, as parts of 10,000. Raises InvalidInputError."""
     match = _PERCENT.fullmatch(text.strip())

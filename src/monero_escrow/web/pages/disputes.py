@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from structlog.contextvars import bind_contextvars
 
 from monero_escrow.core.errors import ConflictError, EscrowError
 from monero_escrow.core.life_cycle import State
-from monero_escrow.core.payout import SHARES_TOTAL
+from monero_escrow.core.payout import SHARES_TOTAL, Plan
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.views import EscrowView, escrow_view
@@ -95,14 +96,14 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
     two who rule at once."""
     ctx, share, shown = conductor.ctx, desk.parse_percent(form.text("buyer")), form.text("shown")
     bind_contextvars(escrow_id=escrow_id)
-    rate = await ctx.fee_rate()
-    decision = await decide.ruling(ctx, escrow_id, viewer.actor, share, SHARES_TOTAL - share)
+
+    def check(plans: Sequence[Plan]) -> None:
+        desk.require_shown(plans, shown)
+
+    decision = await decide.ruling(ctx, escrow_id, viewer.actor, share, SHARES_TOTAL - share, check=check)
 
     def act(tx: Transaction) -> None:
         find_escrow(tx, escrow_id, viewer.scope, None)
-        _, plans = decide.plans_of_ruling(tx, escrow_id, rate, share, SHARES_TOTAL - share)
-        if desk.fingerprint(plans) != shown:
-            raise RulingChangedError("The payout is not any more what you were shown: deposits have come or gone.")
         decision(tx)
 
     await ctx.store.write(act)
