@@ -24,8 +24,8 @@ async def disputed(world: World) -> str:
 
 
 async def shown_for(browser: httpx2.AsyncClient, escrow_id: str, buyer: str) -> str:
-    """The fingerprint of the payout that the desk shows for this share of the buyer's."""
-    page = await read(browser, f"/admin/disputes/{escrow_id}?buyer={buyer}")
+    """The fingerprint of the payout that is shown for the second yes to this share of the buyer's."""
+    page = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer={buyer}")
     found = re.search(r'name="shown" value="([0-9a-f]{32})"', page)
     assert found is not None, page
     return found[1]
@@ -76,7 +76,7 @@ async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) ->
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as browser:
         shown = await shown_for(browser, escrow_id, "70")
-        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
+        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70")
         assert "cannot be taken back" in confirm
         assert await world.state_of(escrow_id) is State.DISPUTED
         answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
@@ -99,8 +99,6 @@ async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World
         answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
         assert answer.status_code == 409
         assert "not any more what you were shown" in answer.text
-        again = await browser.get(f"/admin/disputes/{escrow_id}/confirm?buyer=70&shown={shown}")
-        assert again.status_code == 409
     assert await world.state_of(escrow_id) is State.DISPUTED
 
 
@@ -148,13 +146,57 @@ async def test_an_operator_looks_and_does_not_rule(world: World) -> None:
     assert await world.state_of(escrow_id) is State.DISPUTED
 
 
-@pytest.mark.parametrize("buyer", ["-1", "100.01", "1e2", "half", "", "٥٠", "9" * 500, "50.123"])
-async def test_a_share_that_is_none_is_told_so(world: World, buyer: str) -> None:
+NO_SHARES = ["-1", "100.01", "1e2", "half", "", "٥٠", "9" * 500, "50.123", "33.333", "120", '"><b>']
+TROUBLE = "A number from 0 to 100, at most two decimals."
+
+
+@pytest.mark.parametrize("buyer", NO_SHARES)
+@pytest.mark.parametrize("path", ["", "/confirm"])
+async def test_a_share_that_is_none_redraws_the_desk_with_what_was_typed_and_why(
+    world: World, buyer: str, path: str
+) -> None:
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as browser:
-        answer = await browser.get(f"/admin/disputes/{escrow_id}", params={"buyer": buyer})
-        assert answer.status_code == 422
-        assert "a number from 0 to 100" in answer.text
+        answer = await browser.get(f"/admin/disputes/{escrow_id}{path}", params={"buyer": buyer, "slider": "50"})
+    assert answer.status_code == 422
+    assert "What the parties say" in answer.text
+    (field,) = re.findall(r'<input id="buyer"[^>]*>', answer.text)
+    assert unescape(re.findall(r'value="([^"]*)"', field)[0]) == buyer[:40]
+    assert 'aria-invalid="true"' in field
+    assert f'role="alert">{TROUBLE}' in answer.text
+    assert "Rule so" not in answer.text
+    assert "Buyer 50 %" not in answer.text
+    assert '<table class="preview">' not in answer.text
+
+
+async def test_a_share_that_is_none_is_told_while_it_is_typed(world: World) -> None:
+    """htmx puts only answers that are no error into the page."""
+    escrow_id = await disputed(world)
+    headers = {"HX-Request": "true", "HX-Trigger-Name": "buyer"}
+    async with signed_in(world, "arbiter") as browser:
+        before = await read(browser, f"/admin/disputes/{escrow_id}")
+        answer = await browser.get(
+            f"/admin/disputes/{escrow_id}", params={"buyer": "33.333", "slider": "50"}, headers=headers
+        )
+    assert answer.status_code == 200
+    assert TROUBLE in answer.text
+    assert "Rule so" not in answer.text
+    (field,) = re.findall(r'<input id="buyer"[^>]*>', before)
+    assert "#buyer-trouble" in field
+    assert TROUBLE not in before
+
+
+async def test_the_button_rules_what_stands_in_the_field_whatever_was_drawn_before(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=50")
+        assert page.count('name="buyer"') == 1
+        (button,) = re.findall(r"<button[^>]*>Rule so…</button>", page)
+        assert 'form="thought"' in button
+        assert f'formaction="/admin/disputes/{escrow_id}/confirm"' in button
+        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=90&slider=50")
+    assert "buyer 90 %, vendor 10 %" in confirm
+    assert 'name="buyer" value="90"' in confirm
 
 
 async def test_without_a_daemon_the_desk_says_why_nothing_can_be_ruled(world: World) -> None:

@@ -19,6 +19,7 @@ from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.payout import SHARES_TOTAL, Plan, Terms, net_payments
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,2}))?")
+_LONGEST_TYPED: Final = 40
 
 
 class RulingChangedError(ConflictError):
@@ -26,6 +27,39 @@ class RulingChangedError(ConflictError):
 
     code = "ruling_changed"
     what_to_do = "Look at the new payout, then rule."
+
+
+class NoShareError(InvalidInputError):
+    """What was typed is no share."""
+
+    code = "no_share"
+    what_to_do = "Correct the share; nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class TypedShare:
+    """The buyer's share as it stands in the field: what was typed, and the parts of 10,000 that it is, if it is any."""
+
+    text: str
+    parts: int | None
+
+    @classmethod
+    def of(cls, text: str) -> TypedShare:
+        """Whatever was typed; what is no share is kept to be shown again, as far as a field needs it."""
+        try:
+            return cls(text, parse_percent(text))
+        except NoShareError:
+            return cls(text[:_LONGEST_TYPED], None)
+
+    @property
+    def trouble(self) -> str:
+        """What stands beside the field; empty when all is well."""
+        return "A number from 0 to 100, at most two decimals." if self.parts is None else ""
+
+    @property
+    def slider(self) -> str:
+        """Where the slider is: in the middle while nobody knows better."""
+        return percent(SHARES_TOTAL // 2 if self.parts is None else self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +152,11 @@ def require_shown(plans: Sequence[Plan], shown: str) -> None:
 
 
 def parse_percent(text: str) -> int:
-    """A share in per cent with at most two decimals, as parts of 10,000. Raises InvalidInputError."""
+    """A share in per cent with at most two decimals, as parts of 10,000. Raises NoShareError."""
     match = _PERCENT.fullmatch(text.strip())
     parts = -1 if match is None else int(Decimal(f"{match[1]}.{match[2] or '0'}") * 100)
     if not 0 <= parts <= SHARES_TOTAL:
-        raise InvalidInputError(
-            "The buyer's share is a number from 0 to 100, with at most two decimals.",
-            what_to_do="Correct the share; nothing was changed.",
-        )
+        raise NoShareError("The buyer's share is a number from 0 to 100, at most two decimals.")
     return parts
 
 

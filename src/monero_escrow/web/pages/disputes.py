@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import Response
 from structlog.contextvars import bind_contextvars
 
-from monero_escrow.core.errors import ConflictError, EscrowError
+from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import SHARES_TOTAL, Plan
 from monero_escrow.escrows import decide
@@ -22,7 +22,7 @@ from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.pages import desk
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
-from monero_escrow.web.pages.desk import RulingChangedError, Split
+from monero_escrow.web.pages.desk import Split, TypedShare
 from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, ArbiterViewer, TheForm, Viewer
 from monero_escrow.web.problems import problem_of
 
@@ -34,11 +34,12 @@ _HALF = "50"
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """What lies on the desk."""
+    """What lies on the desk. There is no split while what was typed is no share."""
 
     view: EscrowView
     evidence: tuple[EvidenceRecord, ...]
-    split: Split
+    typed: TypedShare
+    split: Split | None
 
     @property
     def reason(self) -> str:
@@ -71,22 +72,24 @@ async def dispute(
     conductor: TheConductor,
     buyer: str = _HALF,
     slider: str = _HALF,
+    by_htmx: Annotated[str, Header(alias="HX-Request")] = "",
     moved: Annotated[str, Header(alias="HX-Trigger-Name")] = "",
 ) -> Response:
     """One dispute, and the payout of the split that is thought of: changes nothing."""
-    share = desk.parse_percent(slider if moved == "slider" else buyer)
-    found = await _dispute(conductor.ctx, viewer, escrow_id, share)
-    return page("dispute.html", viewer, dispute=found)
+    typed = TypedShare.of(slider if moved == "slider" else buyer)
+    found = await _dispute(conductor.ctx, viewer, escrow_id, typed)
+    wrong = typed.trouble and not by_htmx  # which puts no error's answer into a page
+    return page("dispute.html", viewer, status=422 if wrong else 200, dispute=found)
 
 
 @router.get("/{escrow_id}/confirm")
-async def confirm(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, buyer: str, shown: str) -> Response:
-    """The payout once more, for the second yes. Raises RulingChangedError."""
-    found = await _dispute(conductor.ctx, viewer, escrow_id, desk.parse_percent(buyer))
+async def confirm(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, buyer: str = "") -> Response:
+    """The payout of what stands in the field, for the second yes; or the desk again, with why it cannot be."""
+    found = await _dispute(conductor.ctx, viewer, escrow_id, TypedShare.of(buyer))
+    if found.split is None:
+        return page("dispute.html", viewer, status=422, dispute=found)
     if found.split.refused:
-        raise ConflictError(found.split.refused)
-    if found.split.fingerprint != shown:
-        raise RulingChangedError("The payout is not any more what you were shown: deposits have come or gone.")
+        return page("dispute.html", viewer, status=409, dispute=found)
     return page("confirm_ruling.html", viewer, dispute=found)
 
 
@@ -126,7 +129,7 @@ async def dismiss(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor
     return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
 
 
-async def _dispute(ctx: Context, viewer: Viewer, escrow_id: str, share: int) -> Dispute:
+async def _dispute(ctx: Context, viewer: Viewer, escrow_id: str, typed: TypedShare) -> Dispute:
     """The desk for this split; why it cannot be ruled so, if it cannot, is a part of it."""
 
     def read(tx: Transaction) -> tuple[EscrowView, tuple[EvidenceRecord, ...]]:
@@ -135,13 +138,19 @@ async def _dispute(ctx: Context, viewer: Viewer, escrow_id: str, share: int) -> 
 
     view, evidence = await ctx.store.read(read)
     bind_contextvars(escrow_id=escrow_id)
+    split = None if typed.parts is None else await _split(ctx, view, typed.parts)
+    return Dispute(view, evidence, typed, split)
+
+
+async def _split(ctx: Context, view: EscrowView, share: int) -> Split:
+    """What a ruling of this share would pay at the present fee, or why it cannot be made."""
+    escrow_id = view.escrow.id
     try:
         rate = await ctx.fee_rate()
         _, plans = await ctx.store.read(
             lambda tx: decide.plans_of_ruling(tx, escrow_id, rate, share, SHARES_TOTAL - share)
         )
-        split = desk.preview(view.escrow.terms, share, plans, rate)
+        return desk.preview(view.escrow.terms, share, plans, rate)
     except EscrowError as error:
         problem = problem_of(error)
-        split = Split(share, refused=f"{problem.detail} {problem.what_to_do}")
-    return Dispute(view, evidence, split)
+        return Split(share, refused=f"{problem.detail} {problem.what_to_do}")
