@@ -12,6 +12,9 @@ import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import PayoutKind
+from monero_escrow.core.roles import Role
+from monero_escrow.escrows import decide
+from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.monero.ports import FeeEstimate
 from web.page_visits import form_token_of, read, send, signed_in
 from web.world import XMR, Coin, World
@@ -23,16 +26,27 @@ async def disputed(world: World) -> str:
     return await world.add_escrow(State.DISPUTED, [Coin(CAME)], disputed=True)
 
 
-async def shown_for(browser: httpx2.AsyncClient, escrow_id: str, buyer: str) -> str:
-    """The fingerprint of the payout that is shown for the second yes to this share of the buyer's."""
-    page = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer={buyer}")
-    found = re.search(r'name="shown" value="([0-9a-f]{32})"', page)
-    assert found is not None, page
-    return found[1]
+async def seen_on(browser: httpx2.AsyncClient, escrow_id: str) -> str:
+    """Which dispute, and how much of what is said in it, the desk shows."""
+    return _hidden(await read(browser, f"/admin/disputes/{escrow_id}"), "seen")
 
 
-def ruling(buyer: str, shown: str) -> dict[str, str]:
-    return {"buyer": buyer, "shown": shown}
+async def confirmed(browser: httpx2.AsyncClient, escrow_id: str, buyer: str) -> dict[str, str]:
+    """The form of the confirmation page for this share of the buyer's, come to from the desk."""
+    seen = await seen_on(browser, escrow_id)
+    page = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer={buyer}&seen={seen}")
+    return {name: _hidden(page, name) for name in ("buyer", "shown", "seen")}
+
+
+def _hidden(page: str, name: str) -> str:
+    found = set(re.findall(f'<input type="hidden" name="{name}" value="([0-9a-f.-]+)">', page))
+    assert len(found) == 1, page
+    return str(found.pop())
+
+
+async def is_dismissed_and_disputed_anew(world: World, escrow_id: str) -> None:
+    await world.store.write(decide.dismiss(world.ctx, escrow_id, "arbiter:other:1", "They agree."))
+    await world.store.write(decide.dispute(world.ctx, escrow_id, "shop:acme:1", "Quite another reason."))
 
 
 async def test_the_list_is_of_what_waits_for_a_ruling(world: World) -> None:
@@ -75,11 +89,11 @@ async def test_the_slider_counts_when_it_was_the_slider_that_moved(world: World)
 async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) -> None:
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as browser:
-        shown = await shown_for(browser, escrow_id, "70")
-        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70")
+        form = await confirmed(browser, escrow_id, "70")
+        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=70&seen={form['seen']}")
         assert "cannot be taken back" in confirm
         assert await world.state_of(escrow_id) is State.DISPUTED
-        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", form)
         assert answer.headers["location"] == f"/admin/escrows/{escrow_id}"
     assert await world.state_of(escrow_id) is State.PAYING_OUT
     (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
@@ -91,12 +105,12 @@ async def test_a_ruling_confirmed_twice_is_made_as_it_was_shown(world: World) ->
 async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World) -> None:
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as browser:
-        shown = await shown_for(browser, escrow_id, "70")
+        form = await confirmed(browser, escrow_id, "70")
         (coin,) = await world.store.read(lambda tx: tx.outputs.of(escrow_id))
         await world.store.write(
             lambda tx: tx.outputs.change(escrow_id, coin.public_key, amount_piconero=coin.amount_piconero + XMR)
         )
-        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", shown))
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", form)
         assert answer.status_code == 409
         assert "not any more what you were shown" in answer.text
     assert await world.state_of(escrow_id) is State.DISPUTED
@@ -113,11 +127,11 @@ async def test_what_is_ruled_is_what_was_shown_though_the_fee_moves_meanwhile(wo
         return FeeEstimate(asked[-1], (asked[-1],) * 4, 10_000)
 
     async with signed_in(world, "arbiter") as browser:
-        shown = await shown_for(browser, escrow_id, "50")
+        form = await confirmed(browser, escrow_id, "50")
         token = await form_token_of(browser)
         with patch.object(world.daemon, "get_fee_estimate", estimate):
             path = f"/admin/disputes/{escrow_id}/rule"
-            assert (await send(browser, path, ruling("50", shown), token)).status_code == 303
+            assert (await send(browser, path, form, token)).status_code == 303
     assert asked == [20_000]
     (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
     assert len(payout.plan.outputs) == 2
@@ -126,9 +140,9 @@ async def test_what_is_ruled_is_what_was_shown_though_the_fee_moves_meanwhile(wo
 async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(world: World) -> None:
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as one, signed_in(world, "arbiter") as other:
-        first, second = await shown_for(one, escrow_id, "70"), await shown_for(other, escrow_id, "20")
+        first, second = await confirmed(one, escrow_id, "70"), await confirmed(other, escrow_id, "20")
         path = f"/admin/disputes/{escrow_id}/rule"
-        answers = await asyncio.gather(send(one, path, ruling("70", first)), send(other, path, ruling("20", second)))
+        answers = await asyncio.gather(send(one, path, first), send(other, path, second))
         assert sorted(answer.status_code for answer in answers) == [303, 409]
         (told,) = (answer.text for answer in answers if answer.status_code == 409)
         assert "An escrow that is paying_out does not take" in unescape(told)
@@ -141,7 +155,9 @@ async def test_an_operator_looks_and_does_not_rule(world: World) -> None:
     async with signed_in(world) as browser:
         page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=70")
         assert "Only an arbiter&#39;s key rules." in page or "Only an arbiter's key rules." in page
-        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", ruling("70", "0" * 32))
+        answer = await send(
+            browser, f"/admin/disputes/{escrow_id}/rule", {"buyer": "70", "shown": "0" * 32, "seen": "1-0"}
+        )
         assert answer.status_code == 403
     assert await world.state_of(escrow_id) is State.DISPUTED
 
@@ -194,7 +210,8 @@ async def test_the_button_rules_what_stands_in_the_field_whatever_was_drawn_befo
         (button,) = re.findall(r"<button[^>]*>Rule so…</button>", page)
         assert 'form="thought"' in button
         assert f'formaction="/admin/disputes/{escrow_id}/confirm"' in button
-        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=90&slider=50")
+        seen = _hidden(page, "seen")
+        confirm = await read(browser, f"/admin/disputes/{escrow_id}/confirm?buyer=90&slider=50&seen={seen}")
     assert "buyer 90 %, vendor 10 %" in confirm
     assert 'name="buyer" value="90"' in confirm
 
@@ -211,10 +228,49 @@ async def test_without_a_daemon_the_desk_says_why_nothing_can_be_ruled(world: Wo
 async def test_a_dispute_is_dismissed_with_a_reason(world: World) -> None:
     escrow_id = await disputed(world)
     async with signed_in(world, "arbiter") as browser:
-        path = f"/admin/disputes/{escrow_id}/dismiss"
-        assert (await send(browser, path, {"reason": "  "})).status_code == 422
-        assert (await send(browser, path, {"reason": "They agree."})).status_code == 303
+        path, seen = f"/admin/disputes/{escrow_id}/dismiss", await seen_on(browser, escrow_id)
+        assert (await send(browser, path, {"reason": "  ", "seen": seen})).status_code == 422
+        assert (await send(browser, path, {"reason": "They agree.", "seen": seen})).status_code == 303
     assert await world.state_of(escrow_id) is State.FUNDED
+
+
+async def test_a_ruling_is_not_carried_out_in_another_dispute_than_the_one_that_was_read(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        form = await confirmed(browser, escrow_id, "100")
+        await is_dismissed_and_disputed_anew(world, escrow_id)
+        answer = await send(browser, f"/admin/disputes/{escrow_id}/rule", form)
+        assert answer.status_code == 409
+        assert "not any more the one that you looked at" in answer.text
+        again = await browser.get(f"/admin/disputes/{escrow_id}/confirm", params={"buyer": "100", "seen": form["seen"]})
+        assert again.status_code == 409
+    assert await world.state_of(escrow_id) is State.DISPUTED
+    assert await world.store.read(lambda tx: tx.payouts.of(escrow_id)) == []
+
+
+async def test_nothing_is_ruled_or_dismissed_over_what_a_party_has_said_meanwhile(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        form = await confirmed(browser, escrow_id, "100")
+        await world.store.write(add_evidence(world.ctx, escrow_id, "shop:acme:1", Role.VENDOR, "Here is the receipt."))
+        dismissal = {"reason": "They agree.", "seen": form["seen"]}
+        for action, fields in (("rule", form), ("dismiss", dismissal)):
+            answer = await send(browser, f"/admin/disputes/{escrow_id}/{action}", fields)
+            assert answer.status_code == 409
+            assert "More was said" in answer.text
+        form = await confirmed(browser, escrow_id, "100")
+        assert (await send(browser, f"/admin/disputes/{escrow_id}/rule", form)).status_code == 303
+
+
+async def test_a_dismissal_ends_the_dispute_that_was_read_and_no_other(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        seen = await seen_on(browser, escrow_id)
+        await is_dismissed_and_disputed_anew(world, escrow_id)
+        for stale in (seen, "", "0-0"):
+            fields = {"reason": "They agree.", "seen": stale}
+            assert (await send(browser, f"/admin/disputes/{escrow_id}/dismiss", fields)).status_code == 409
+    assert await world.state_of(escrow_id) is State.DISPUTED
 
 
 async def test_evidence_is_on_the_desk_as_text(world: World) -> None:

@@ -1,7 +1,7 @@
 """The arbiter's desk: a split in figures, and the exact payout it would be, before anybody signs. Pure.
 
-The preview is drawn by the very code that the ruling is made with. Its fingerprint goes with the form, so that what is
-ruled is what was looked at, or nothing.
+The preview is drawn by the very code that the ruling is made with. Its fingerprint goes with the form, and so does
+which dispute it was and how much was said in it: what is ruled is what was looked at, or nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Final
 
 from monero_escrow.core.errors import ConflictError, InvalidInputError
 from monero_escrow.core.fees import FeeRate
+from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import SHARES_TOTAL, Plan, Terms, net_payments
+from monero_escrow.store.records import AuditRecord, EvidenceRecord
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,2}))?")
 _LONGEST_TYPED: Final = 40
@@ -29,11 +31,46 @@ class RulingChangedError(ConflictError):
     what_to_do = "Look at the new payout, then rule."
 
 
+class DisputeChangedError(ConflictError):
+    """It is another dispute than the one that the arbiter read, or more was said in it."""
+
+    code = "dispute_changed"
+    what_to_do = "Nothing was done by you. Open the dispute anew and read what is there now, then decide."
+
+
 class NoShareError(InvalidInputError):
     """What was typed is no share."""
 
     code = "no_share"
     what_to_do = "Correct the share; nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of an escrow's disputes a page shows: the row of the trail that the last one began with, and the newest
+    evidence; 0 where there is none. Both only grow, so equal readings are of the same dispute and of the same words."""
+
+    dispute_row: int
+    evidence: int
+
+    @classmethod
+    def of(cls, history: Sequence[AuditRecord], evidence: Sequence[EvidenceRecord]) -> Reading:
+        """What there is to be read now."""
+        begun = (row.id for row in history if row.to_state == State.DISPUTED)
+        return cls(max(begun, default=0), max((said.id for said in evidence), default=0))
+
+    @property
+    def seen(self) -> str:
+        """What a form holds, so that what is decided was decided about this."""
+        return f"{self.dispute_row}-{self.evidence}"
+
+    def require(self, seen: str) -> None:
+        """Raise DisputeChangedError unless this is what was seen."""
+        if seen == self.seen:
+            return
+        if seen.partition("-")[0] == str(self.dispute_row):
+            raise DisputeChangedError("More was said by the parties than what you looked at.")
+        raise DisputeChangedError("The dispute is not any more the one that you looked at.")
 
 
 @dataclass(frozen=True, slots=True)

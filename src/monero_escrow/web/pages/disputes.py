@@ -22,7 +22,7 @@ from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.pages import desk
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
-from monero_escrow.web.pages.desk import Split, TypedShare
+from monero_escrow.web.pages.desk import Reading, Split, TypedShare
 from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, ArbiterViewer, TheForm, Viewer
 from monero_escrow.web.problems import problem_of
 
@@ -46,6 +46,11 @@ class Dispute:
         """Why the arbiter was asked, the last time."""
         reasons = [entry.detail.get("reason") for entry in self.view.history if entry.to_state == State.DISPUTED]
         return str(reasons[-1] or "") if reasons else ""
+
+    @property
+    def seen(self) -> str:
+        """What the forms hold of it."""
+        return Reading.of(self.view.history, self.evidence).seen
 
     @property
     def open(self) -> bool:
@@ -83,11 +88,17 @@ async def dispute(
 
 
 @router.get("/{escrow_id}/confirm")
-async def confirm(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, buyer: str = "") -> Response:
-    """The payout of what stands in the field, for the second yes; or the desk again, with why it cannot be."""
+async def confirm(
+    escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, buyer: str = "", seen: str = ""
+) -> Response:
+    """The payout of what stands in the field, for the second yes; or the desk again, with why it cannot be.
+
+    Raises DisputeChangedError: the desk may have been open for long.
+    """
     found = await _dispute(conductor.ctx, viewer, escrow_id, TypedShare.of(buyer))
     if found.split is None:
         return page("dispute.html", viewer, status=422, dispute=found)
+    Reading.of(found.view.history, found.evidence).require(seen)
     if found.split.refused:
         return page("dispute.html", viewer, status=409, dispute=found)
     return page("confirm_ruling.html", viewer, dispute=found)
@@ -95,9 +106,12 @@ async def confirm(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor
 
 @router.post("/{escrow_id}/rule")
 async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, form: TheForm) -> Response:
-    """The ruling, by the same use case as the API's. Raises RulingChangedError, and WrongStateError for the second of
-    two who rule at once."""
-    ctx, share, shown = conductor.ctx, desk.parse_percent(form.text("buyer")), form.text("shown")
+    """The ruling, by the same use case as the API's.
+
+    Raises RulingChangedError, DisputeChangedError, and WrongStateError for the second of two who rule at once.
+    """
+    ctx, share = conductor.ctx, desk.parse_percent(form.text("buyer"))
+    shown, seen = form.text("shown"), form.text("seen")
     bind_contextvars(escrow_id=escrow_id)
 
     def check(plans: Sequence[Plan]) -> None:
@@ -106,7 +120,7 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
     decision = await decide.ruling(ctx, escrow_id, viewer.actor, share, SHARES_TOTAL - share, check=check)
 
     def act(tx: Transaction) -> None:
-        find_escrow(tx, escrow_id, viewer.scope, None)
+        _require_seen(tx, viewer, escrow_id, seen)
         decision(tx)
 
     await ctx.store.write(act)
@@ -116,17 +130,23 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
 
 @router.post("/{escrow_id}/dismiss")
 async def dismiss(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, form: TheForm) -> Response:
-    """No ruling is needed: the shop decides again."""
-    ctx = conductor.ctx
+    """No ruling is needed: the shop decides again. Raises DisputeChangedError."""
+    ctx, seen = conductor.ctx, form.text("seen")
     decision = decide.dismiss(ctx, escrow_id, viewer.actor, form.text("reason"))
 
     def act(tx: Transaction) -> None:
-        find_escrow(tx, escrow_id, viewer.scope, None)
+        _require_seen(tx, viewer, escrow_id, seen)
         decision(tx)
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
     return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+
+
+def _require_seen(tx: Transaction, viewer: Viewer, escrow_id: str, seen: str) -> None:
+    """Raise DisputeChangedError unless the dispute is as it was seen; from here on nobody else changes it."""
+    find_escrow(tx, escrow_id, viewer.scope, None)  # first: it locks
+    Reading.of(tx.audit.of(escrow_id), tx.evidence.of(escrow_id)).require(seen)
 
 
 async def _dispute(ctx: Context, viewer: Viewer, escrow_id: str, typed: TypedShare) -> Dispute:
