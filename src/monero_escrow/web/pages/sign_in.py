@@ -48,15 +48,18 @@ async def sign_in_page(
 
 @router.post("/sign-in")
 async def sign_in(request: Request, conductor: TheConductor) -> Response:
-    """Open a session for the key's holder. A wrong key is told so, and counted."""
+    """Open a session for the key's holder. A wrong key is told so, counted, and after too many of them told nothing.
+
+    The key is looked up first: guesses from a shared address keep nobody out who has one.
+    """
     require_own_origin(request)
     attempts: Attempts = request.app.state.sign_in_attempts
     address = request.client.host if request.client is not None else "unknown"
-    attempts.require_patience(address)
     form = await read_form(request)
     sent, wanted, now = form.text("key", longest=512), _own_path(form.text("next")), conductor.ctx.clock.now()
     key = await conductor.ctx.store.read(lambda tx: tx.keys.find(sent, now))
     if key is None or key.scope not in PAGE_SCOPES:
+        attempts.require_patience(address)
         attempts.failed(address)
         log.warning("sign_in_refused", known=key is not None)
         trouble = _WRONG_KEY if key is None else _WRONG_SCOPE
