@@ -116,6 +116,29 @@ async def test_a_ruling_that_no_longer_fits_the_deposits_is_told_so(world: World
     assert await world.state_of(escrow_id) is State.DISPUTED
 
 
+async def test_why_it_was_ruled_so_is_kept_for_the_shop(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        form = await confirmed(browser, escrow_id, "70")
+        path = f"/admin/disputes/{escrow_id}/rule"
+        assert (await send(browser, path, {**form, "reason": "x" * 2_001})).status_code == 422
+        assert await world.state_of(escrow_id) is State.DISPUTED
+        assert (await send(browser, path, {**form, "reason": "The photos show it."})).status_code == 303
+    async with world.client("shop") as shop:
+        history = (await shop.get(f"/api/escrows/{escrow_id}")).json()["history"]
+    assert history[-1]["action"] == "ruling"
+    assert history[-1]["detail"]["reason"] == "The photos show it."
+
+
+async def test_a_ruling_without_a_reason_is_a_ruling(world: World) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        form = await confirmed(browser, escrow_id, "70")
+        assert (await send(browser, f"/admin/disputes/{escrow_id}/rule", {**form, "reason": " "})).status_code == 303
+    last = (await world.store.read(lambda tx: tx.audit.of(escrow_id)))[-1]
+    assert "reason" not in last.detail
+
+
 async def test_what_is_ruled_is_what_was_shown_though_the_fee_moves_meanwhile(world: World) -> None:
     """At the low rate the small coin is worth moving, at the high one it would be left behind."""
     escrow_id = await world.add_escrow(State.DISPUTED, [Coin(2 * XMR), Coin(200_000_000)], disputed=True)

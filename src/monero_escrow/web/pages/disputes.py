@@ -117,7 +117,8 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
     def check(plans: Sequence[Plan]) -> None:
         desk.require_shown(plans, shown)
 
-    decision = await decide.ruling(ctx, escrow_id, viewer.actor, share, SHARES_TOTAL - share, check=check)
+    shares, reason = (share, SHARES_TOTAL - share), form.text("reason")
+    decision = await decide.ruling(ctx, escrow_id, viewer.actor, *shares, reason=reason, check=check)
 
     def act(tx: Transaction) -> None:
         _require_seen(tx, viewer, escrow_id, seen)
