@@ -193,5 +193,5 @@ class RulingTerms(Request):
 
     @model_serializer(mode="wrap")
     def _as_sent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a reason, the request is the same that it was before there were reasons: an old one can be repeated."""
+        """Without a reason it is the request that it was before there were reasons: an old one can be repeated."""
         return {name: value for name, value in serialize(self).items() if name != "reason" or value is not None}
