@@ -68,13 +68,16 @@ async def test_the_payout_is_shown_to_the_piconero_before_it_is_ruled(world: Wor
         page = await read(browser, f"/admin/disputes/{escrow_id}?buyer=62.5")
     assert "Buyer 62.5 %" in page
     assert "vendor 37.5 %" in page
-    numbers = [int(text) for text in re.findall(r'<td class="number">(\d+)</td>', page)]
-    *net, fee, total = numbers
+    cells = re.findall(r'<td class="number">((?:about )?[\d\u202f]+)</td>', page)
+    assert [cell.startswith("about ") for cell in cells] == [True, True, True, False]
+    assert cells[-1] == "2\u202f000\u202f000\u202f000\u202f001"
+    *net, fee, total = (int(re.sub(r"\D", "", cell)) for cell in cells)
     assert total == CAME
     assert len(net) == 2
     assert sum(net) + fee == CAME
     assert fee > 0
-    assert "signed by arbiter and buyer" in page
+    assert "spends 1 deposit; signed by arbiter and buyer" in page
+    assert "move a little with the real fee" in page
 
 
 async def test_the_slider_counts_when_it_was_the_slider_that_moved(world: World) -> None:

@@ -44,7 +44,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "xmr": words.xmr, "short": words.shortened, "lasting": words.lasting, "moment": words.moment,
-        "sentence": words.sentence,
+        "sentence": words.sentence, "grouped": words.grouped,
     }  # fmt: skip
     made.globals["static"] = address_of
     return made
