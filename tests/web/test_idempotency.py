@@ -154,7 +154,7 @@ async def test_the_reason_of_a_ruling_belongs_to_the_request_and_to_the_history(
 async def test_a_ruling_without_a_reason_is_the_request_that_it_was_before_there_were_reasons(
     world: World, reason: dict[str, None]
 ) -> None:
-    assert RulingTerms(**SPLIT, **reason).model_dump(mode="json") == SPLIT
+    assert RulingTerms.model_validate({**SPLIT, **reason}).model_dump(mode="json") == SPLIT
     escrow_id = await world.add_escrow(State.DISPUTED, (Coin(),), disputed=True)
     async with world.client("arbiter") as client:
         answer = await client.post(f"/api/escrows/{escrow_id}/ruling", json={**SPLIT, **reason})

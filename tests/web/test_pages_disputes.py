@@ -16,6 +16,7 @@ from monero_escrow.core.roles import Role
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.monero.ports import FeeEstimate
+from monero_escrow.web.pages.words import moment
 from web.page_visits import form_token_of, read, send, signed_in
 from web.world import XMR, Coin, World
 
@@ -142,6 +143,42 @@ async def test_a_ruling_without_a_reason_is_a_ruling(world: World) -> None:
     assert "reason" not in last.detail
 
 
+async def test_after_the_ruling_the_page_says_what_was_ruled_by_whom_when_why_and_by_which_transaction(
+    world: World,
+) -> None:
+    escrow_id = await disputed(world)
+    async with signed_in(world, "arbiter") as browser:
+        form = await confirmed(browser, escrow_id, "62.5")
+        await send(browser, f"/admin/disputes/{escrow_id}/rule", {**form, "reason": "The <b>photos</b> show it."})
+        (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
+        page = await read(browser, f"/admin/disputes/{escrow_id}")
+        assert "not signed yet" in page
+        await world.store.write(lambda tx: tx.payouts._change(payout.id, txid="ab" * 32))
+        page = await read(browser, f"/admin/disputes/{escrow_id}")
+        listed = await read(browser, "/admin/disputes")
+    for told in (
+        "It was ruled: buyer 62.5 %, vendor 37.5 %", moment(payout.decided_at), payout.decided_by, "ab" * 32,
+        "The &lt;b&gt;photos&lt;/b&gt; show it.", "<dt>Has come in all</dt><dd>2.000000000001 XMR</dd>",
+    ):  # fmt: skip
+        assert told in page, told
+    assert "0 XMR" not in re.findall(r"<dd>(.*?)</dd>", page)
+    assert "Nobody waits for a ruling." in listed
+    (row,) = re.findall(r'<tr class="ruled">.*?</tr>', listed)
+    for told in (f"/admin/disputes/{escrow_id}", "buyer 62.5 %, vendor 37.5 %", payout.decided_by):
+        assert told in row
+
+
+async def test_after_a_dismissal_the_page_says_by_whom_and_why(world: World) -> None:
+    escrow_id = await disputed(world)
+    await world.store.write(decide.dismiss(world.ctx, escrow_id, "arbiter:other:1", "They agree."))
+    async with signed_in(world, "arbiter") as browser:
+        page = await read(browser, f"/admin/disputes/{escrow_id}")
+        assert "No ruling was needed" in page
+        assert "arbiter:other:1" in page
+        assert "They agree." in page
+        assert "Rulings so far" not in await read(browser, "/admin/disputes")
+
+
 async def test_what_is_ruled_is_what_was_shown_though_the_fee_moves_meanwhile(world: World) -> None:
     """At the low rate the small coin is worth moving, at the high one it would be left behind."""
     escrow_id = await world.add_escrow(State.DISPUTED, [Coin(2 * XMR), Coin(200_000_000)], disputed=True)
@@ -172,7 +209,7 @@ async def test_of_two_arbiters_who_rule_at_once_one_wins_and_the_other_is_told(w
         assert sorted(answer.status_code for answer in answers) == [303, 409]
         (told,) = (answer.text for answer in answers if answer.status_code == 409)
         assert "An escrow that is paying_out does not take" in unescape(told)
-        assert "Nothing is to be ruled here" in await read(one, f"/admin/disputes/{escrow_id}")
+        assert "It was ruled: buyer" in await read(one, f"/admin/disputes/{escrow_id}")
     assert len(await world.store.read(lambda tx: tx.payouts.of(escrow_id))) == 1
 
 

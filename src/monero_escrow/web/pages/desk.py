@@ -19,6 +19,7 @@ from monero_escrow.core.fees import FeeRate
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import SHARES_TOTAL, Plan, Terms, net_payments
 from monero_escrow.store.records import AuditRecord, EvidenceRecord
+from monero_escrow.web.pages.outcome import percent
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,2}))?")
 _LONGEST_TYPED: Final = 40
@@ -195,8 +196,3 @@ def parse_percent(text: str) -> int:
     if not 0 <= parts <= SHARES_TOTAL:
         raise NoShareError("The buyer's share is a number from 0 to 100, at most two decimals.")
     return parts
-
-
-def percent(parts: int) -> str:
-    """Parts of 10,000 in per cent, without needless zeros."""
-    return f"{Decimal(parts) / 100:f}"

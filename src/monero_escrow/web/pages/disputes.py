@@ -10,25 +10,28 @@ from fastapi import APIRouter, Header
 from fastapi.responses import Response
 from structlog.contextvars import bind_contextvars
 
+from monero_escrow.core.deposits import assess
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import SHARES_TOTAL, Plan
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.views import EscrowView, escrow_view
-from monero_escrow.store.records import EscrowRecord, EvidenceRecord
+from monero_escrow.store.records import EscrowRecord, EvidenceRecord, RulingRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.pages import desk
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
 from monero_escrow.web.pages.desk import Reading, Split, TypedShare
+from monero_escrow.web.pages.outcome import Outcome, outcome_of
 from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, ArbiterViewer, TheForm, Viewer
 from monero_escrow.web.problems import problem_of
 
 router = APIRouter(prefix=f"{COOKIE_PATH}/disputes", include_in_schema=False, route_class=PageRoute)
 
 _MOST_LISTED = 200
+_LAST_RULINGS = 20
 _HALF = "50"
 
 
@@ -53,21 +56,35 @@ class Dispute:
         return Reading.of(self.view.history, self.evidence).seen
 
     @property
+    def outcome(self) -> Outcome | None:
+        """How it ended."""
+        return outcome_of(self.view)
+
+    @property
+    def came_piconero(self) -> int:
+        """All that ever came and counts, decided about or not: what was paid out is not missing."""
+        came = ((output.status, output.amount_piconero) for output in self.view.outputs)
+        return assess(self.view.escrow.terms.amount_piconero, came).counted_piconero
+
+    @property
     def open(self) -> bool:
         """Whether it is to be ruled still."""
         return self.view.escrow.state is State.DISPUTED
 
 
 @router.get("")
-async def disputes(viewer: AnyViewer, conductor: TheConductor) -> Response:
-    """Everything that waits for a ruling, the newest first."""
+async def disputes(
+    viewer: AnyViewer, conductor: TheConductor, by_htmx: Annotated[str, Header(alias="HX-Request")] = ""
+) -> Response:
+    """Everything that waits for a ruling, the newest first; and the last rulings, which the page's own poll leaves."""
 
-    def read(tx: Transaction) -> list[EscrowRecord]:
+    def read(tx: Transaction) -> tuple[list[EscrowRecord], list[RulingRecord]]:
         only = frozenset({State.DISPUTED})
-        return tx.escrows.page(shop_id=None, states=only, before=None, limit=_MOST_LISTED)
+        waiting = tx.escrows.page(shop_id=None, states=only, before=None, limit=_MOST_LISTED)
+        return waiting, [] if by_htmx else tx.payouts.rulings(_LAST_RULINGS)
 
-    rows = await conductor.ctx.store.read(read)
-    return page("disputes.html", viewer, rows=rows, most=_MOST_LISTED)
+    rows, rulings = await conductor.ctx.store.read(read)
+    return page("disputes.html", viewer, rows=rows, most=_MOST_LISTED, rulings=rulings)
 
 
 @router.get("/{escrow_id}")
