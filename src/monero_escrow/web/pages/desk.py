@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -152,11 +152,15 @@ def preview(terms: Terms, buyer_share: int, plans: Sequence[Plan], rate: FeeRate
 
 def _payout(terms: Terms, plan: Plan, rate: FeeRate) -> PayoutPreview:
     fee = rate.of_transaction(len(plan.outputs), len(plan.shares))
-    payees = tuple(
-        Payee(_whose(terms, payment.address), payment.address, payment.amount_piconero)
-        for payment in net_payments(plan, fee)
+    paid = {payment.address: payment.amount_piconero for payment in net_payments(plan, fee)}
+    return PayoutPreview(
+        payees_of(terms, paid), fee, plan.total_piconero, len(plan.outputs), (plan.proposer, plan.cosigner)
     )
-    return PayoutPreview(payees, fee, plan.total_piconero, len(plan.outputs), (plan.proposer, plan.cosigner))
+
+
+def payees_of(terms: Terms, payments: Mapping[str, int]) -> tuple[Payee, ...]:
+    """Whom the terms name for the addresses that so many piconero go to."""
+    return tuple(Payee(_whose(terms, address), address, piconero) for address, piconero in payments.items())
 
 
 def _whose(terms: Terms, address: str) -> str:
