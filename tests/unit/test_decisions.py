@@ -106,6 +106,18 @@ async def test_a_dismissal_tells_its_reason(ctx: Context) -> None:
     assert (last.action, last.detail) == ("dismiss", {"reason": "They agree."})
 
 
+async def test_a_ruling_tells_its_reason_if_it_has_one(ctx: Context) -> None:
+    await an_escrow(ctx, State.DISPUTED, (OutputStatus.COUNTED, XMR))
+    for wrong in ("x" * 2_001, "two\nlines"):
+        with pytest.raises(InvalidInputError, match="1 to 2000 printable"):
+            await decide.ruling(ctx, "escrow", "arbiter", 5_000, 5_000, reason=wrong)
+    await ctx.store.write(await decide.ruling(ctx, "escrow", "arbiter", 5_000, 5_000, reason=" It was half empty. "))
+    last = (await ctx.store.read(lambda tx: tx.audit.of("escrow")))[-1]
+    assert (last.action, last.detail["reason"]) == ("ruling", "It was half empty.")
+    (payout,) = await payouts(ctx)
+    assert payout.reason == "5000/5000 of 10,000"
+
+
 def test_pauses_grow_to_a_bound_and_never_overflow() -> None:
     assert [pause_seconds(failures) for failures in (0, 1, 2, 9)] == [1.0, 2.0, 4.0, LONGEST_PAUSE_SECONDS]
     assert pause_seconds(10_000) == LONGEST_PAUSE_SECONDS

@@ -8,8 +8,10 @@ import pytest
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import Scope
+from monero_escrow.web.schemas import RulingTerms
 from web.world import SHOP, Coin, World, problem_of
 
+SPLIT = {"buyer_share": 3_000, "vendor_share": 7_000}
 KEY = {"Idempotency-Key": "0b1f-77"}
 
 
@@ -133,3 +135,28 @@ async def test_a_key_that_is_none_is_refused(world: World, key: str) -> None:
         )
     problem_of(answer, 422, "invalid_idempotency_key")
     assert await world.state_of(escrow_id) is State.FUNDED
+
+
+async def test_the_reason_of_a_ruling_belongs_to_the_request_and_to_the_history(world: World) -> None:
+    escrow_id, split = await world.add_escrow(State.DISPUTED, (Coin(),), disputed=True), dict(SPLIT)
+    path = f"/api/escrows/{escrow_id}/ruling"
+    async with world.client("arbiter") as client:
+        for wrong in ("", "x" * 2_001, "two\nlines"):
+            assert (await client.post(path, json={**split, "reason": wrong})).status_code == 422
+        first = await client.post(path, headers=KEY, json={**split, "reason": "It was half empty."})
+        assert first.status_code == 200, first.text
+        other = await client.post(path, headers=KEY, json={**split, "reason": "It was empty."})
+    problem_of(other, 422, "idempotency_key_reused")
+    assert first.json()["history"][-1]["detail"]["reason"] == "It was half empty."
+
+
+@pytest.mark.parametrize("reason", [{}, {"reason": None}])
+async def test_a_ruling_without_a_reason_is_the_request_that_it_was_before_there_were_reasons(
+    world: World, reason: dict[str, None]
+) -> None:
+    assert RulingTerms.model_validate({**SPLIT, **reason}).model_dump(mode="json") == SPLIT
+    escrow_id = await world.add_escrow(State.DISPUTED, (Coin(),), disputed=True)
+    async with world.client("arbiter") as client:
+        answer = await client.post(f"/api/escrows/{escrow_id}/ruling", json={**SPLIT, **reason})
+    assert answer.status_code == 200, answer.text
+    assert "reason" not in answer.json()["history"][-1]["detail"]

@@ -15,6 +15,7 @@ from sqlalchemy import delete, update
 from monero_escrow.core.life_cycle import State
 from monero_escrow.monero.waiting import until
 from monero_escrow.store import schema
+from monero_escrow.store.audit_actions import ACTIONS
 from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.progress import Told
@@ -304,3 +305,36 @@ def test_of_very_many_troubles_the_first_are_named_and_the_others_counted() -> N
 
 def test_every_kind_of_trouble_is_explained() -> None:
     assert set(_MEANS) == set(Problem)
+
+
+async def test_an_action_is_chosen_from_those_there_are(world: World) -> None:
+    await escrow_with_rows(world, "rescan", "rescan_all", "dispute")
+    async with signed_in(world) as browser:
+        page = await read(browser, "/admin/audit?did=rescan")
+        (choice,) = re.findall(r'<select id="did".*?</select>', page, re.DOTALL)
+        assert set(re.findall(r'<option value="(\w+)"', choice)) == set(ACTIONS)
+        assert re.findall(r'<option value="(\w+)" selected', choice) == ["rescan"]
+        assert len(rows_on(page)) == 1
+        assert len(rows_on(await read(browser, "/admin/audit?action=rescan"))) == 2
+        assert rows_on(await read(browser, "/admin/audit?did=%27nothing")) == []
+
+
+async def test_without_a_search_the_page_shows_what_people_did(world: World) -> None:
+    escrow_id = await escrow_with_rows(world, *(f"step_{number}" for number in range(60)))
+    now = world.clock.now()
+    await world.store.write(lambda tx: tx.audit.add("service", "payout_held", now, escrow_id=escrow_id))
+
+    async def shows(browser: httpx2.AsyncClient, query: str) -> bool:
+        return "<td>Payout held" in await read(browser, f"/admin/audit{query}")
+
+    async with signed_in(world) as browser:
+        page = await read(browser, "/admin/audit")
+        (toggle,) = re.findall(r'<input id="people"[^>]*>', page)
+        assert "checked" in toggle
+        assert "<td>Payout held" not in page
+        (further,) = re.findall(r'id="further" href="([^"]+)"', page)
+        assert "people=1" in further
+        for query in ("?people=0", f"?escrow={escrow_id}", "?did=payout_held", "?actor=service", "?escrow=&people=0"):
+            assert await shows(browser, query), query
+        for query in (f"?escrow={escrow_id}&people=1", "?people=0&people=1"):
+            assert not await shows(browser, query), query

@@ -8,12 +8,16 @@ from html import unescape
 
 import pytest
 
-from monero_escrow.core.life_cycle import State
-from monero_escrow.core.roles import ROLES
+from monero_escrow.core.life_cycle import Event, State
+from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows import decide
+from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.escrows.held import hold
 from monero_escrow.store.schema import escrows
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.web.access import ACTIONS, path_of
+from monero_escrow.web.pages.held_choices import CHOICES
+from monero_escrow.web.pages.meanings import ACTIONS_NOW, EVENTS
 from web.page_visits import read, signed_in
 from web.world import XMR, Coin, World
 
@@ -120,9 +124,12 @@ async def test_a_story_tells_what_happened_what_it_waits_for_and_what_one_can_do
     async with signed_in(world) as browser:
         page = await read(browser, f"/admin/escrows/{escrow_id}")
     assert "Waits for: The arbiter: rule, or dismiss the dispute." in page
-    assert "Dispute → disputed" in page
+    assert "<b>The shop asked the arbiter → disputed</b>" in page
     assert "The &lt;b&gt;parcel&lt;/b&gt; is empty." in page
-    assert "The arbiter can: <code>ruling</code>, <code>dismiss</code>." in page
+    assert "The arbiter can:" in page
+    assert "<b>Rule</b>: split everything that came between buyer and vendor" in page
+    assert "<b>Dismiss</b>: no ruling is needed, and the shop decides again" in page
+    assert "<code>ruling</code>" not in page
     assert "2 XMR" in page
     assert '<li class="here" aria-current="step">Disputed</li>' in page
 
@@ -134,10 +141,48 @@ async def test_a_story_shows_a_payout_to_the_piconero_and_why_it_is_held(world: 
     await world.store.write(lambda tx: hold(tx, payout.id, "Look at it.", world.clock.now()))
     async with signed_in(world) as browser:
         page = await read(browser, f"/admin/escrows/{escrow_id}")
-    assert "<dt>1.25 XMR</dt>" in page
-    assert "<dt>0.750000000001 XMR</dt>" in page
+    assert re.search(r"<dt>Vendor</dt><dd>1\.25 XMR before the network fee", page)
+    assert re.search(r"<dt>Buyer</dt><dd>0\.750000000001 XMR before the network fee", page)
     assert "The operator: payout 1 is held. Look at it." in page
-    assert "The operator, about the held payout can: <code>resume</code>" in page
+    assert "The operator, about the held payout, can:" in page
+    assert "<b>Resume</b>: goes on where it stopped" in page
+
+
+async def test_a_ruling_is_told_in_per_cent_and_by_whom_it_is_for(world: World) -> None:
+    escrow_id = await world.add_escrow(State.DISPUTED, [Coin(2 * XMR)], disputed=True)
+    await world.store.write(await decide.ruling(world.ctx, escrow_id, "arbiter:ann:1", 6_000, 4_000))
+    (payout,) = await world.store.read(lambda tx: tx.payouts.of(escrow_id))
+    async with signed_in(world) as browser:
+        page = await read(browser, f"/admin/escrows/{escrow_id}")
+        assert "buyer 60 %, vendor 40 %" in page
+        assert "of 10,000" not in page
+        signed = {"fee_piconero": 1_000, "shared_fee_piconero": 1_000, "txid": "ab" * 32}
+        await world.store.write(lambda tx: tx.payouts._change(payout.id, **signed))
+        page = await read(browser, f"/admin/escrows/{escrow_id}")
+    assert "<dt>Buyer</dt><dd>1.1999999994 XMR<br>" in page
+    assert "before the network fee" not in page
+
+
+async def test_a_settled_payout_and_evidence_are_told_in_plain_words(world: World) -> None:
+    escrow_id = await world.add_escrow(State.DISPUTED, [Coin()], disputed=True)
+    await world.store.write(add_evidence(world.ctx, escrow_id, "shop:acme:1", Role.VENDOR, "x" * 55))
+
+    def settle(tx: Transaction) -> None:
+        now = world.clock.now()
+        tx.audit.add("service", "payout_settled", now, escrow_id=escrow_id, from_state="paying_out", to_state="settled")
+
+    await world.store.write(settle)
+    async with signed_in(world) as browser:
+        page = await read(browser, f"/admin/escrows/{escrow_id}")
+    assert "<b>The payout is settled</b>" in page
+    assert "<b>The vendor said something, for the arbiter to read</b>" in page
+    assert "55 characters" in page
+    assert "Party vendor" not in page
+
+
+def test_every_event_and_every_action_is_told_in_words() -> None:
+    assert set(EVENTS) == set(Event)
+    assert set(ACTIONS_NOW) == {path_of(event) for event in ACTIONS} | {choice.name for choice in CHOICES}
 
 
 async def test_steps_of_the_journal_are_in_the_story_one_line_a_round(world: World) -> None:

@@ -8,7 +8,7 @@ and the answer to its Idempotency-Key together, or changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from monero_escrow.core import payout as plans
 from monero_escrow.core.deposits import OutputStatus
@@ -24,6 +24,9 @@ from monero_escrow.store.transaction import Transaction
 
 Decision = Callable[[Transaction], None]
 """What happens in the transaction; raises to change nothing."""
+
+PlansCheck = Callable[[Sequence[Plan]], None]
+"""A look at the plans of a decision before they are frozen; raises to change nothing."""
 
 _LONGEST_REASON = 2_000
 
@@ -74,14 +77,29 @@ async def refund(ctx: Context, escrow_id: str, actor: str) -> Decision:
     return decision
 
 
-async def ruling(ctx: Context, escrow_id: str, actor: str, buyer_share: int, vendor_share: int) -> Decision:
-    """The arbiter splits everything by shares of 10,000."""
+async def ruling(
+    ctx: Context,
+    escrow_id: str,
+    actor: str,
+    buyer_share: int,
+    vendor_share: int,
+    *,
+    reason: str = "",
+    check: PlansCheck = lambda _plans: None,
+) -> Decision:
+    """The arbiter splits everything by shares of 10,000; the history tells `reason`, if there is one.
+
+    `check` judges the very plans that are about to be frozen.
+    """
     plans.check_ruling(buyer_share, vendor_share)
+    why: dict[str, object] = {"reason": reason_of("A ruling", reason)} if reason.strip() else {}
+    shares = f"{buyer_share}/{vendor_share} of 10,000"
     rate = await ctx.fee_rate()
 
     def decision(tx: Transaction) -> None:
         escrow, decided = plans_of_ruling(tx, escrow_id, rate, buyer_share, vendor_share)
-        _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=f"{buyer_share}/{vendor_share} of 10,000")
+        check(decided)
+        _decide(ctx, tx, escrow, Event.RULING, decided, actor, reason=shares, told=why)
 
     return decision
 
@@ -238,8 +256,9 @@ def _decide(
     decided: Sequence[Plan],
     actor: str,
     reason: str | None = None,
+    told: Mapping[str, object] | None = None,
 ) -> None:
-    """Freeze the plans: their outputs belong to this decision from now on."""
+    """Freeze the plans: their outputs belong to this decision from now on. `told` goes into the history as well."""
     now = ctx.clock.now()
     if _payout_under_way(tx, escrow):
         raise ConflictError("A payout of this escrow is under way.", what_to_do="Wait until it is settled.")
@@ -249,7 +268,8 @@ def _decide(
         further = escrow.state in CLOSED_STATES
         tx.payouts.add(payout_id, escrow.id, number, plan, decided_by=actor, reason=reason, now=now, further=further)
         tx.outputs.give_to_payout(escrow.id, [output.public_key for output in plan.outputs], payout_id)
-    move(tx, escrow, event, actor, now, detail=_told(decided), due_at=now, failures=0, trouble=None)
+    detail = {**_told(decided), **(told or {})}
+    move(tx, escrow, event, actor, now, detail=detail, due_at=now, failures=0, trouble=None)
 
 
 def _told(decided: Sequence[Plan]) -> dict[str, object]:

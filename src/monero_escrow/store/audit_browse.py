@@ -18,6 +18,7 @@ from monero_escrow.store.records import AuditRecord
 ROWS_A_LOOK: Final = 500_000
 """What one look goes through at most: a third of a second of a file's reader."""
 MOST_ESCROWS: Final = 100
+_BY_ITSELF: Final = "service"
 _a, _e = schema.audit, schema.escrows
 _COLUMNS: Final = [*(_a.c[name] for name in AuditRecord.__slots__), _a.c.chain, _a.c.seq, _e.c.order_id]
 
@@ -27,7 +28,8 @@ class Wanted:
     """Which rows are looked for; an empty text or None leaves a condition out, no character has a meaning of its own.
 
     `escrow` is how an escrow's or order's id begins, or the whole name of a chain (`node:NAME`, `trio:ID`). `since` and
-    `until` are seconds since the epoch; `until` itself is not in it.
+    `until` are seconds since the epoch; `until` itself is not in it. `did` is an action's whole name; with
+    `people`, what the service did by itself is left out.
     """
 
     escrow: str = ""
@@ -35,6 +37,8 @@ class Wanted:
     action: str = ""
     since: float | None = None
     until: float | None = None
+    did: str = ""
+    people: bool = False
 
     @property
     def any(self) -> bool:
@@ -99,6 +103,10 @@ def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
         yield _a.c.actor.startswith(wanted.actor, autoescape=True)
     if wanted.action:
         yield _a.c.action.startswith(wanted.action, autoescape=True)
+    if wanted.did:
+        yield _a.c.action == wanted.did
+    if wanted.people:
+        yield _a.c.actor != _BY_ITSELF
     if wanted.since is not None:
         yield _a.c.at >= wanted.since
     if wanted.until is not None:

@@ -14,7 +14,7 @@ from monero_escrow.core.payout import Beneficiary, FeeBearer, PayoutKind, Plan, 
 from monero_escrow.core.payout_states import PayoutState, check_move
 from monero_escrow.core.roles import Role
 from monero_escrow.store import schema
-from monero_escrow.store.records import OutputRecord, PayoutRecord
+from monero_escrow.store.records import OutputRecord, PayoutRecord, RulingRecord
 from monero_escrow.store.sealing import Sealer
 
 _TXSET, _SIGNED, _RAW = "txset", "signed transaction", "raw transaction"
@@ -124,6 +124,15 @@ class PayoutTable:
         # Written out: a parameter's value is not known when the statement is planned, and the partial index not found.
         query = select(t).where(t.c.state == literal_column("'held'")).order_by(t.c.decided_at).limit(limit)
         return [_payout(row) for row in self._connection.execute(query)]
+
+    def rulings(self, limit: int) -> list[RulingRecord]:
+        """The newest rulings that stand, each once however many payouts it is. Reads every payout: not for a poll."""
+        t, e = schema.payouts, schema.escrows
+        stands = (t.c.kind == PayoutKind.RULING, t.c.state != PayoutState.CALLED_OFF)
+        columns = (t.c.escrow_id, e.c.order_id, e.c.shop_id, t.c.decided_by, t.c.reason, t.c.decided_at)
+        query = select(*columns).join_from(t, e, e.c.id == t.c.escrow_id).where(*stands).distinct()
+        found = self._connection.execute(query.order_by(t.c.decided_at.desc(), t.c.escrow_id).limit(limit))
+        return [RulingRecord(**row._mapping) for row in found]
 
     def get(self, payout_id: str) -> PayoutRecord:
         """Raises NotFoundError."""

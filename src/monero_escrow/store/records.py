@@ -142,6 +142,18 @@ class PayoutRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RulingRecord:
+    """A ruling in a list of them: `reason` is its shares, as its payouts keep them."""
+
+    escrow_id: str
+    order_id: str
+    shop_id: str
+    decided_by: str
+    reason: str | None
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRecord:
     """Who did what when, from where (`source`, a network address), and what came of it."""
 

@@ -138,7 +138,8 @@ async def ruling(deciding: TheDecision, caller: ArbiterCaller, body: RulingTerms
     """Split everything that came by shares of 10,000; the odd piconero goes to the vendor."""
 
     async def make(ctx: Context, escrow_id: str, actor: str) -> Decision:
-        return await decide.ruling(ctx, escrow_id, actor, body.buyer_share, body.vendor_share)
+        shares, reason = (body.buyer_share, body.vendor_share), body.reason or ""
+        return await decide.ruling(ctx, escrow_id, actor, *shares, reason=reason)
 
     return await deciding.take(caller, Event.RULING, body, make)
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from monero_escrow.core.errors import EscrowError, InvalidInputError
 from monero_escrow.web.pages import words
 from monero_escrow.web.pages.forms import ForeignFormError
+from monero_escrow.web.pages.outcome import in_percent
 from monero_escrow.web.pages.session import SignInNeeded, Viewer, forget_cookie
 from monero_escrow.web.pages.static import address_of
 from monero_escrow.web.problems import TooManyRequestsError, problem_of, status_of
@@ -43,7 +44,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "xmr": words.xmr, "short": words.shortened, "lasting": words.lasting, "moment": words.moment,
-        "sentence": words.sentence,
+        "sentence": words.sentence, "grouped": words.grouped, "in_percent": in_percent,
     }  # fmt: skip
     made.globals["static"] = address_of
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from monero_escrow.store.audit_actions import ACTIONS
 from monero_escrow.store.audit_browse import Looked, look_through
 from monero_escrow.store.audit_check import Verified
 from monero_escrow.store.audit_verify import verify
@@ -31,9 +32,11 @@ async def audit(
     until: str = "",
     cursor: str = "",
     verify: str = "",
+    did: str = "",
+    people: str = "",
 ) -> Response:
     """A page of the trail, newest first. With `verify`, also what is wrong with the one escrow that it is about."""
-    search = AuditSearch.of(escrow, actor, action, since, until, cursor)
+    search = AuditSearch.of(escrow, actor, action, since, until, cursor, did, people)
 
     def read(tx: Transaction) -> tuple[Looked, Verified | None]:
         looked = look_through(tx.connection, search.wanted, search.before, PAGE_ROWS)
@@ -44,7 +47,7 @@ async def audit(
     verdict = None if judged is None else verdict_of(judged, one_escrow=True)
     return page(
         "audit.html", viewer, trail=Trail(search, looked), verdict=verdict, run=_run_of(request),
-        what_to_do=WHAT_TO_DO, now=conductor.ctx.clock.now(),
+        what_to_do=WHAT_TO_DO, actions=ACTIONS, now=conductor.ctx.clock.now(),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -37,23 +37,29 @@ class AuditSearch:
     before: int | None = None
 
     @classmethod
-    def of(cls, escrow: str, actor: str, action: str, since: str, until: str, cursor: str) -> AuditSearch:
-        """From what the address of the page says. Raises InvalidInputError."""
-        escrow, actor, action = escrow.strip(), actor.strip(), action.strip()
-        if max(map(len, (escrow, actor, action))) > LONGEST_SEARCH:
+    def of(
+        cls, escrow: str, actor: str, action: str, since: str, until: str, cursor: str, did: str = "", people: str = ""
+    ) -> AuditSearch:
+        """From what the address of the page says. Raises InvalidInputError.
+
+        Whoever looks for nothing in particular is shown what people did; the service does a hundred times as much.
+        """
+        escrow, actor, action, did = escrow.strip(), actor.strip(), action.strip(), did.strip()
+        if max(map(len, (escrow, actor, action, did))) > LONGEST_SEARCH:
             raise SearchTooLongError(
                 f"A search takes at most {LONGEST_SEARCH} characters.",
                 what_to_do="Search for the beginning of an id, an actor or an action.",
             )
         if cursor and not (cursor.isascii() and _CURSOR.fullmatch(cursor)):
             raise InvalidCursorError("The cursor is none that this service gave.")
-        wanted = Wanted(escrow, actor, action, _parse_moment(since), _parse_moment(until))
+        wanted = Wanted(escrow, actor, action, _parse_moment(since), _parse_moment(until), did)
+        wanted = replace(wanted, people=people == "1" if people else not wanted.any)
         return cls(wanted, int(cursor) if cursor else None)
 
     @property
     def can_find(self) -> bool:
         """Whether anything stored could be like that: a NUL is in no text of a database."""
-        return "\0" not in self.wanted.escrow + self.wanted.actor + self.wanted.action
+        return "\0" not in self.wanted.escrow + self.wanted.actor + self.wanted.action + self.wanted.did
 
     @property
     def since(self) -> str:
@@ -69,11 +75,11 @@ class AuditSearch:
         """The page with the same conditions, from here on."""
         wanted = self.wanted
         given = {
-            "escrow": wanted.escrow, "actor": wanted.actor, "action": wanted.action,
-            "since": self.since, "until": self.until, "cursor": "" if before is None else str(before),
+            "escrow": wanted.escrow, "actor": wanted.actor, "did": wanted.did, "action": wanted.action,
+            "since": self.since, "until": self.until, "people": "1" if wanted.people else "0",
+            "cursor": "" if before is None else str(before),
         }  # fmt: skip
-        conditions = urlencode({name: value for name, value in given.items() if value})
-        return f"{PATH}?{conditions}" if conditions else PATH
+        return f"{PATH}?{urlencode({name: value for name, value in given.items() if value})}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,8 @@ class Trail:
             return f"None of {ROWS_A_LOOK:,} rows is like that. There are older ones."
         if self.search.before is not None:
             return "There are no older ones."
+        if self.search.wanted == Wanted(people=True):
+            return "No person has done anything yet. What the service did by itself is among all rows."
         if self.search.wanted.any:
             return "No row is like that. Who, what and the escrow are found by what they begin with."
         return "Nothing was done yet."

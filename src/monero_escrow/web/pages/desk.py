@@ -1,7 +1,7 @@
 """The arbiter's desk: a split in figures, and the exact payout it would be, before anybody signs. Pure.
 
-The preview is drawn by the very code that the ruling is made with. Its fingerprint goes with the form, so that what is
-ruled is what was looked at, or nothing.
+The preview is drawn by the very code that the ruling is made with. Its fingerprint goes with the form, and so does
+which dispute it was and how much was said in it: what is ruled is what was looked at, or nothing.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from monero_escrow.core.errors import ConflictError, InvalidInputError
 from monero_escrow.core.fees import FeeRate
+from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import SHARES_TOTAL, Plan, Terms, net_payments
+from monero_escrow.store.records import AuditRecord, EvidenceRecord
+from monero_escrow.web.pages.outcome import percent
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,2}))?")
+_LONGEST_TYPED: Final = 40
 
 
 class RulingChangedError(ConflictError):
@@ -26,6 +30,74 @@ class RulingChangedError(ConflictError):
 
     code = "ruling_changed"
     what_to_do = "Look at the new payout, then rule."
+
+
+class DisputeChangedError(ConflictError):
+    """It is another dispute than the one that the arbiter read, or more was said in it."""
+
+    code = "dispute_changed"
+    what_to_do = "Nothing was done by you. Open the dispute anew and read what is there now, then decide."
+
+
+class NoShareError(InvalidInputError):
+    """What was typed is no share."""
+
+    code = "no_share"
+    what_to_do = "Correct the share; nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of an escrow's disputes a page shows: the row of the trail that the last one began with, and the newest
+    evidence; 0 where there is none. Both only grow, so equal readings are of the same dispute and of the same words."""
+
+    dispute_row: int
+    evidence: int
+
+    @classmethod
+    def of(cls, history: Sequence[AuditRecord], evidence: Sequence[EvidenceRecord]) -> Reading:
+        """What there is to be read now."""
+        begun = (row.id for row in history if row.to_state == State.DISPUTED)
+        return cls(max(begun, default=0), max((said.id for said in evidence), default=0))
+
+    @property
+    def seen(self) -> str:
+        """What a form holds, so that what is decided was decided about this."""
+        return f"{self.dispute_row}-{self.evidence}"
+
+    def require(self, seen: str) -> None:
+        """Raise DisputeChangedError unless this is what was seen."""
+        if seen == self.seen:
+            return
+        if seen.partition("-")[0] == str(self.dispute_row):
+            raise DisputeChangedError("More was said by the parties than what you looked at.")
+        raise DisputeChangedError("The dispute is not any more the one that you looked at.")
+
+
+@dataclass(frozen=True, slots=True)
+class TypedShare:
+    """The buyer's share as it stands in the field: what was typed, and the parts of 10,000 that it is, if it is any."""
+
+    text: str
+    parts: int | None
+
+    @classmethod
+    def of(cls, text: str) -> TypedShare:
+        """Whatever was typed; what is no share is kept to be shown again, as far as a field needs it."""
+        try:
+            return cls(text, parse_percent(text))
+        except NoShareError:
+            return cls(text[:_LONGEST_TYPED], None)
+
+    @property
+    def trouble(self) -> str:
+        """What stands beside the field; empty when all is well."""
+        return "A number from 0 to 100, at most two decimals." if self.parts is None else ""
+
+    @property
+    def slider(self) -> str:
+        """Where the slider is: in the middle while nobody knows better."""
+        return percent(SHARES_TOTAL // 2 if self.parts is None else self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +152,15 @@ def preview(terms: Terms, buyer_share: int, plans: Sequence[Plan], rate: FeeRate
 
 def _payout(terms: Terms, plan: Plan, rate: FeeRate) -> PayoutPreview:
     fee = rate.of_transaction(len(plan.outputs), len(plan.shares))
-    payees = tuple(
-        Payee(_whose(terms, payment.address), payment.address, payment.amount_piconero)
-        for payment in net_payments(plan, fee)
+    paid = {payment.address: payment.amount_piconero for payment in net_payments(plan, fee)}
+    return PayoutPreview(
+        payees_of(terms, paid), fee, plan.total_piconero, len(plan.outputs), (plan.proposer, plan.cosigner)
     )
-    return PayoutPreview(payees, fee, plan.total_piconero, len(plan.outputs), (plan.proposer, plan.cosigner))
+
+
+def payees_of(terms: Terms, payments: Mapping[str, int]) -> tuple[Payee, ...]:
+    """Whom the terms name for the addresses that so many piconero go to."""
+    return tuple(Payee(_whose(terms, address), address, piconero) for address, piconero in payments.items())
 
 
 def _whose(terms: Terms, address: str) -> str:
@@ -111,18 +187,16 @@ def fingerprint(plans: Sequence[Plan]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
+def require_shown(plans: Sequence[Plan], shown: str) -> None:
+    """Raise RulingChangedError unless these plans have the fingerprint `shown`."""
+    if fingerprint(plans) != shown:
+        raise RulingChangedError("The payout is not any more what you were shown: deposits have come or gone.")
+
+
 def parse_percent(text: str) -> int:
-    """A share in per cent with at most two decimals, as parts of 10,000. Raises InvalidInputError."""
+    """A share in per cent with at most two decimals, as parts of 10,000. Raises NoShareError."""
     match = _PERCENT.fullmatch(text.strip())
     parts = -1 if match is None else int(Decimal(f"{match[1]}.{match[2] or '0'}") * 100)
     if not 0 <= parts <= SHARES_TOTAL:
-        raise InvalidInputError(
-            "The buyer's share is a number from 0 to 100, with at most two decimals.",
-            what_to_do="Correct the share; nothing was changed.",
-        )
+        raise NoShareError("The buyer's share is a number from 0 to 100, at most two decimals.")
     return parts
-
-
-def percent(parts: int) -> str:
-    """Parts of 10,000 in per cent, without needless zeros."""
-    return f"{Decimal(parts) / 100:f}"

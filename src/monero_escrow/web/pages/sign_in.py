@@ -48,13 +48,16 @@ async def sign_in_page(
 
 @router.post("/sign-in")
 async def sign_in(request: Request, conductor: TheConductor, door: TheDoor, address: TheAddress) -> Response:
-    """Open a session for the key's holder. A wrong key is told so, and counted."""
+    """Open a session for the key's holder. A wrong key is told so, counted, and after too many of them told nothing.
+
+    The key is looked up first: guesses from a shared address keep nobody out who has one.
+    """
     require_own_origin(request)
     form = await read_form(request)
     sent, wanted, now = form.text("key", longest=512), _own_path(form.text("next")), conductor.ctx.clock.now()
-    door.attempts.require_patience(address, sent)
     key = await conductor.ctx.store.read(lambda tx: tx.keys.find(sent, now))
     if key is None or key.scope not in PAGE_SCOPES:
+        door.attempts.require_patience(address, sent)
         door.attempts.failed(address)
         door.notes.refused(address)
         log.warning("sign_in_refused", known=key is not None)

@@ -16,13 +16,15 @@ from monero_escrow.escrows.views import EscrowView, planned_payments
 from monero_escrow.store.records import AuditRecord, PayoutState, Scope
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.access import actions_now
+from monero_escrow.web.pages.desk import Payee, payees_of
 from monero_escrow.web.pages.held_choices import CHOICES
+from monero_escrow.web.pages.meanings import Deed, in_words, remaining
 from monero_escrow.web.pages.words import lasting, sentence
 
 _ORDINARY: Final = (
     State.SETTING_UP, State.AWAITING_DEPOSIT, State.FUNDED, State.PAYING_OUT, State.SETTLED,
 )  # fmt: skip
-_HELD_ACTIONS: Final = tuple(choice.name for choice in CHOICES)
+_HELD_ACTIONS: Final = tuple(Deed(choice.name) for choice in CHOICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Choice:
     """What somebody can do now."""
 
     who: str
-    actions: tuple[str, ...]
+    actions: tuple[Deed, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Story:
     moments: tuple[Moment, ...]
     choices: tuple[Choice, ...]
     stages: tuple[tuple[State, str], ...]
-    payments: Mapping[str, Mapping[str, int]]
+    payments: Mapping[str, tuple[Payee, ...]]
 
     @property
     def closed(self) -> bool:
@@ -73,21 +75,25 @@ def story_of(view: EscrowView, now: float) -> Story:
         moments=tuple(reversed(moments)),
         choices=tuple(_choices(view)),
         stages=tuple(_stages(view)),
-        payments={payout.id: planned_payments(payout) for payout in view.payouts},
+        payments={payout.id: payees_of(view.escrow.terms, planned_payments(payout)) for payout in view.payouts},
     )
 
 
 def _happened(entry: AuditRecord) -> Moment:
     """A row of the audit trail."""
     moved = entry.to_state is not None and entry.from_state != entry.to_state
-    what = sentence(entry.action) + (f" → {sentence(str(entry.to_state)).lower()}" if moved else "")
+    what, state = in_words(entry.action, entry.detail) or sentence(entry.action), sentence(str(entry.to_state)).lower()
+    what += f" → {state}" if moved and state not in what.lower() else ""
     grade = "bad" if entry.action in ("payout_held", "deposit_vanished") else "moved" if moved else "note"
-    return Moment(entry.at, what, entry.actor, grade, detail=told(entry.detail))
+    return Moment(entry.at, what, entry.actor, grade, detail=told(remaining(entry.action, entry.detail)))
 
 
 def told(detail: Mapping[str, Any]) -> str:
     """What an audit row says besides, amounts in XMR."""
-    return "; ".join(f"{_name(name)} {_value(name, value)}" for name, value in detail.items())
+    return "; ".join(
+        f"{value} characters" if name == "characters" else f"{_name(name)} {_value(name, value)}"
+        for name, value in detail.items()
+    )
 
 
 def _name(name: str) -> str:
@@ -125,11 +131,11 @@ def _step(name: str, at: float, rows: Sequence[Mapping[str, Any]], now: float) -
 def _choices(view: EscrowView) -> Iterator[Choice]:
     """Who can do what now, by the life cycle; endpoints are named as the API names them."""
     for scope in (Scope.SHOP, Scope.ARBITER):
-        actions = tuple(actions_now(view, scope))
+        actions = tuple(map(Deed, actions_now(view, scope)))
         if actions:
             yield Choice(f"The {scope}", actions)
     if any(payout.state is PayoutState.HELD for payout in view.payouts):
-        yield Choice("The operator, about the held payout", _HELD_ACTIONS)
+        yield Choice("The operator, about the held payout,", _HELD_ACTIONS)
 
 
 def _stages(view: EscrowView) -> Iterator[tuple[State, str]]:

@@ -14,6 +14,11 @@ def xmr(piconero: int) -> str:
     return f"{format_xmr(piconero)} XMR"
 
 
+def grouped(piconero: int) -> str:
+    """An amount in piconero, its digits in threes by narrow spaces that do not break: readable, not to be copied."""
+    return f"{piconero:,}".replace(",", "\u202f")
+
+
 def shortened(text: str, head: int = 8, tail: int = 6) -> str:
     """The two ends of an address or txid; whoever needs the whole finds it on the escrow's page."""
     return text if len(text) <= head + tail + 1 else f"{text[:head]}…{text[-tail:]}"

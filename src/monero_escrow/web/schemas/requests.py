@@ -8,10 +8,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import (
     BeforeValidator,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
+    model_serializer,
 )
 
 from monero_escrow.core.errors import EscrowError
@@ -187,7 +189,19 @@ class ExtendTerms(Request):
 class RulingTerms(Request):
     """How the arbiter splits everything that came. The two add up to 10,000."""
 
-    model_config = example(buyer_share=3000, vendor_share=7000)
+    model_config = example(buyer_share=3000, vendor_share=7000, reason="Both are to blame in part.")
 
     buyer_share: int = Field(ge=0, le=SHARES_TOTAL, description="Parts of 10,000.", examples=[3000])
     vendor_share: int = Field(ge=0, le=SHARES_TOTAL, description="Parts of 10,000.", examples=[7000])
+    reason: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_REASON,
+        description="Why, for the shop and the history; may be left out.",
+        examples=["Half of it is missing"],
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_sent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a reason it is the request that it was before there were reasons: an old one can be repeated."""
+        return {name: value for name, value in serialize(self).items() if name != "reason" or value is not None}
