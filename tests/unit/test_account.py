@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from monero_escrow.config import load_settings
 from monero_escrow.escrows.account import FleetAccount, note_start, noted_end, set_by_people, sign_all
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import release
-from monero_escrow.store import schema
+from monero_escrow.store import audit_checkpoints, schema
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
+from unit.engines import OpenStore, on_both_engines
 from unit.fake_service import Town, payout_is, settings_of
 from unit.slots import VirtualClock
 
@@ -73,6 +76,24 @@ async def test_checkpoints_are_made_until_every_chain_is_in_one_and_then_no_more
     assert await sign_all(store, clock) == 0
     found = store.read_now(lambda tx: verify(tx, lambda _what, _done: None))
     assert (found.troubles, found.checkpoints, found.chains) == ([], 2, 1_100)
+
+
+@on_both_engines
+async def test_two_nodes_that_sign_at_once_sign_one_after_another(
+    open_store: OpenStore, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes the numbers that the other has not; nobody is undone because of the other."""
+    monkeypatch.setattr(audit_checkpoints, "MOST_HEADS", 5)
+    one, other = open_store(), open_store()
+
+    def many(tx: Transaction) -> None:
+        for number in range(300):
+            tx.audit.add("service", "noted", 1.0, escrow_id=f"e{number}")
+
+    await one.write(many)
+    made = await asyncio.gather(sign_all(one, clock), sign_all(other, clock))
+    found = one.read_now(lambda tx: verify(tx, lambda _what, _done: None))
+    assert (found.troubles, found.checkpoints, sum(made)) == ([], 60, 60)
 
 
 async def test_an_order_from_set_up_to_payout_is_in_the_trail_with_every_step_on_its_wallets(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from monero_escrow.store import schema
 from monero_escrow.store.audit_seal import GENESIS, Checkpoint, checkpoint_digest, same
@@ -19,6 +19,7 @@ from monero_escrow.store.transaction import Transaction
 MOST_HEADS: Final = 1_000
 """So many chains at most in one checkpoint; more make several."""
 
+_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(4020316)")  # any number; whoever signs here uses it
 _h, _c = schema.audit_heads, schema.audit_checkpoints
 _SAW = update(_h).where(_h.c.chain == bindparam("of_chain")).values(checkpointed_seq=bindparam("to_seq"))
 
@@ -26,10 +27,13 @@ _SAW = update(_h).where(_h.c.chain == bindparam("of_chain")).values(checkpointed
 def make_checkpoint(tx: Transaction, now: float) -> Checkpoint | None:
     """Sign where the chains stand that grew since the last one; None when none did. Call it until then.
 
-    A head that is not the service's own work is never signed: `audit verify` names it.
+    A head that is not the service's own work is never signed: `audit verify` names it. Nodes of one server sign one
+    after another: two at once would give one number twice.
     """
-    tx.audit.write()
     seal, connection = tx.audit.seal, tx.connection
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ONE_AT_A_TIME)
+    tx.audit.write()
     grown = (
         select(_h).where(_h.c.seq != _h.c.checkpointed_seq).order_by(_h.c.chain).limit(MOST_HEADS)
     ).with_for_update(skip_locked=True)
