@@ -153,7 +153,24 @@ async def test_rows_of_before_the_chains_are_chained_once_and_say_since_when(
 
     assert found.troubles == []
     assert (found.rows, found.chained_later) == (1_201, 1_200)
-    assert chain(store, "node:commands") == [(1, "earlier_rows_chained")]
+    assert chain(store, "node:earlier")[-1][1] == "earlier_rows_chained"
+
+
+@on_both_engines
+@pytest.mark.parametrize("rows_of_before", [0, 3])
+async def test_the_note_of_the_migration_is_obeyed_once_and_a_forged_one_seals_nothing(
+    store: SqlStore, clock: VirtualClock, rows_of_before: int
+) -> None:
+    """It takes no key: a row in no chain, and a note that it was there before."""
+    await store.write(lambda tx: write_as_before(tx, rows_of_before))
+    if rows_of_before:
+        await store.write(lambda tx: facts.put_fact(tx.connection, UNCHAINED_UP_TO, rows_of_before))
+    assert await chain_earlier_rows(store, clock) == rows_of_before
+
+    await store.write(lambda tx: write_as_before(tx, 1))
+    await store.write(lambda tx: facts.put_fact(tx.connection, UNCHAINED_UP_TO, 999_999))
+    assert await chain_earlier_rows(store, clock) == 0
+    assert [one.problem for one in verified(store).troubles] == [Problem.UNCHAINED]
 
 
 @on_both_engines
@@ -161,6 +178,7 @@ async def test_what_a_node_of_an_earlier_version_writes_meanwhile_is_named_until
     store: SqlStore, clock: VirtualClock
 ) -> None:
     await store.write(lambda tx: tx.audit.add("shop", "init_escrow", 1.0, escrow_id="e1"))
+    await chain_earlier_rows(store, clock)
     await store.write(lambda tx: write_as_before(tx, 3))
     await chain_earlier_rows(store, clock)
 
@@ -170,7 +188,7 @@ async def test_what_a_node_of_an_earlier_version_writes_meanwhile_is_named_until
         (Problem.UNCHAINED, "e1"),
         (Problem.UNCHAINED, "e2"),
     ]
-    assert "id 2" in found.troubles[0].message
+    assert "id 3" in found.troubles[0].message
 
     await store.write(lambda tx: adopt(tx, 9.0))
     await store.write(lambda tx: tx.audit.add("shop", "release", 10.0, escrow_id="e1"))

@@ -157,7 +157,7 @@ async def _noted_if_it_can_be(
 ) -> T:
     """Change a session with its row in the node's chain; where that chain ends with what is not ours, without a row.
 
-    Otherwise the pages that tell of a broken trail would be shut just then. Nothing is hidden by it: a session by itself
+    Otherwise the pages that tell of a broken trail would be shut just then. Nothing is hidden by it: a session alone
     changes nothing, what is done in it has rows of its own or is not done, and whoever can break the chain can write a
     session into the database as well. No other chain takes the row: it would say that another node was asked.
     """
@@ -170,7 +170,9 @@ async def _noted_if_it_can_be(
     try:
         return await conductor.ctx.store.write(noted)
     except AuditHeadBrokenError as error:
-        log.error("session_not_in_the_trail", action=action, actor=actor, code=error.code, reason=error.message)
+        log.error(  # noqa: TRY400  the reason says all
+            "session_not_in_the_trail", action=action, actor=actor, code=error.code, reason=error.message
+        )
     return await conductor.ctx.store.write(change)
 
 
