@@ -68,6 +68,14 @@ class ChainHead:
     mac: bytes
 
 
+def canonical_if_any(row: SealedRow) -> bytes | None:
+    """The row's bytes; None if it holds what has none (infinities, bytes, something very deep): nobody sealed that."""
+    try:
+        return row.canonical()
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 Promises = Mapping[str, Mapping[int, tuple[str, int]]]
 """Chain → sequence number → (hash in hex, number of the checkpoint that signed it)."""
 
@@ -161,7 +169,10 @@ class TrailCheck:
         yield from self._check_promised_end(chain, head, seq)
 
     def _judge(self, row: TrailRow, previous: bytes | None, head: ChainHead | None) -> Trouble | None:
-        canonical, chain, seq = row.sealed.canonical(), row.sealed.chain, row.sealed.seq
+        chain, seq = row.sealed.chain, row.sealed.seq
+        canonical = canonical_if_any(row.sealed)
+        if canonical is None:
+            return Trouble(Problem.CHANGED, chain, seq, "holds a value that the service never writes.")
         if self.seal is not None:
             genuine = same(self.seal.of_row(row.hash, canonical), row.mac)
         else:

@@ -90,7 +90,11 @@ class _Writer:
     def write(self, kind: str, **values: Any) -> None:
         if kind == "trail":
             values["public_key"] = self.seal.public_key.hex()
-        line = json.dumps({"type": kind, **values}, separators=(",", ":")) + "\n"
+        try:
+            line = json.dumps({"type": kind, **values}, separators=(",", ":"), allow_nan=False) + "\n"
+        except (ValueError, TypeError, RecursionError):
+            why = f"A {kind} of the trail holds a value that the service never writes."
+            raise ExportFailedError(why, what_to_do="Run `monero-escrow audit verify`: it names it.") from None
         self._all.update(line.encode("ascii"))
         self.out.write(line)
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -21,7 +21,8 @@ from monero_escrow.store.audit_check import (
 )
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import Checkpoint, SealedRow
-from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.audit_stored import AUDIT_HEAD, AUDIT_ROW, row_values, seal_bytes, whole_number
+from monero_escrow.store.audit_table import sealed_fields
 from monero_escrow.store.transaction import Transaction
 
 _TOGETHER: Final = 1_000
@@ -84,7 +85,7 @@ def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = No
     """The chained rows, by chain and sequence number, some at a time."""
     where = _a.c.chain.is_not(None) if escrow_id is None else _a.c.chain == escrow_id
     whole, done = connection.scalar(select(func.count()).select_from(_a).where(where)) or 0, 0
-    query = select(_a).where(where).order_by(_a.c.chain, _a.c.seq)
+    query = select(*AUDIT_ROW).where(where).order_by(_a.c.chain, _a.c.seq)
     for rows in connection.execute(query, execution_options={"yield_per": _TOGETHER}).partitions():
         for row in rows:
             yield _trail_row(row)
@@ -93,14 +94,18 @@ def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = No
 
 
 def _trail_row(row: Row[Any]) -> TrailRow:
-    values = fields_of(row)
-    values["seq"] = -1 if values["seq"] is None else values["seq"]
-    return TrailRow(row.id, SealedRow(**values), row.hash or b"", row.mac or b"")
+    values = row_values(row)
+    return TrailRow(row.id, SealedRow(**sealed_fields(values)), values["hash"], values["mac"])
 
 
 def _heads(connection: Connection, escrow_id: str | None) -> dict[str, ChainHead]:
-    query = select(_h) if escrow_id is None else select(_h).where(_h.c.chain == escrow_id)
-    return {row.chain: ChainHead(row.seq, row.hash, row.mac) for row in connection.execute(query)}
+    query = select(*AUDIT_HEAD) if escrow_id is None else select(*AUDIT_HEAD).where(_h.c.chain == escrow_id)
+    return {str(row.chain): chain_head(row) for row in connection.execute(query)}
+
+
+def chain_head(row: Row[Any]) -> ChainHead:
+    """A row of `audit_heads` as it lies."""
+    return ChainHead(whole_number(row.seq, 0), seal_bytes(row.hash), seal_bytes(row.mac))
 
 
 def _hold_to_kept(
