@@ -61,11 +61,12 @@ class TrailRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """Where the database says that a chain ends."""
+    """Where the database says that a chain ends, and up to which row a checkpoint signed it."""
 
     seq: int
     hash: bytes
     mac: bytes
+    checkpointed_seq: int = 0
 
 
 def canonical_if_any(row: SealedRow) -> bytes | None:
@@ -102,6 +103,19 @@ def check_checkpoints(found: Iterable[Checkpoint], public_key: bytes) -> Iterato
         else:
             yield one
         expected = one.number + 1
+
+
+def check_last_checkpoints(heads: Mapping[str, ChainHead], promises: Promises) -> Iterator[Trouble]:
+    """Checkpoints that were removed from the end: no number is missing then, but chains were signed further."""
+    further = sorted(
+        chain for chain, head in heads.items() if head.checkpointed_seq > max(promises.get(chain, {}), default=0)
+    )
+    if further:
+        others = f" and {len(further) - 1} more" if len(further) > 1 else ""
+        why = (
+            f"what was signed last of {name_of(further[0])}{others} is in no checkpoint that can be believed: removed."
+        )
+        yield Trouble(Problem.CHECKPOINT, None, None, why)
 
 
 @dataclass(slots=True)

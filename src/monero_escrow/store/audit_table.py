@@ -186,7 +186,7 @@ class AuditTable:
 
 def fields_of(row: Row[Any]) -> dict[str, Any]:
     """What of a stored row goes into a `SealedRow`."""
-    return sealed_fields(row._mapping)
+    return sealed_fields(dict(row._mapping))
 
 
 def sealed_fields(values: Mapping[str, Any]) -> dict[str, Any]:

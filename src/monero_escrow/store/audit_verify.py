@@ -17,6 +17,7 @@ from monero_escrow.store.audit_check import (
     TrailRow,
     Trouble,
     check_checkpoints,
+    check_last_checkpoints,
     promises_of,
 )
 from monero_escrow.store.audit_checkpoints import checkpoints
@@ -64,6 +65,7 @@ def verify(
     promises, heads = promises_of(believed), _heads(tx.connection, escrow_id)
     if escrow_id is not None:
         promises = {chain: rows for chain, rows in promises.items() if chain == escrow_id}
+    found.troubles += check_last_checkpoints(heads, promises)
     check = TrailCheck(tx.audit.seal, heads, promises)
     found.troubles += check.check(trail_rows(tx.connection, tell, escrow_id=escrow_id))
     found.troubles += _unchained(tx.connection, escrow_id)
@@ -105,7 +107,9 @@ def _heads(connection: Connection, escrow_id: str | None) -> dict[str, ChainHead
 
 def chain_head(row: Row[Any]) -> ChainHead:
     """A row of `audit_heads` as it lies."""
-    return ChainHead(whole_number(row.seq, 0), seal_bytes(row.hash), seal_bytes(row.mac))
+    return ChainHead(
+        whole_number(row.seq, 0), seal_bytes(row.hash), seal_bytes(row.mac), whole_number(row.checkpointed_seq, 0)
+    )
 
 
 def _hold_to_kept(
