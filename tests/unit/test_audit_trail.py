@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from monero_escrow.store import facts, schema
+from monero_escrow.store import audit_check, audit_verify, facts, schema
 from monero_escrow.store.audit_adopt import UNCHAINED_UP_TO, adopt, chain_earlier_rows
 from monero_escrow.store.audit_check import Problem
 from monero_escrow.store.audit_checkpoints import make_checkpoint
+from monero_escrow.store.audit_seal import Checkpoint
 from monero_escrow.store.audit_table import WALLET_OPERATION, AuditHeadBrokenError
 from monero_escrow.store.audit_verify import Verified, verify
 from monero_escrow.store.origin import asked_from, done_by
@@ -226,6 +228,28 @@ async def test_nothing_is_written_after_an_end_that_another_hand_changed_until_a
     await store.write(signs)
     assert [action for _, action in chain(store, "escrow")][-2:] == ["trail_mended", "payout_to_be_signed"]
     assert verified(store).troubles == []
+
+
+@on_both_engines
+async def test_verifying_one_escrow_can_be_stopped_between_checkpoints_and_keeps_no_other_chains_promises(
+    store: SqlStore,
+) -> None:
+    for number in range(3):
+        await store.write(lambda tx, n=number: tx.audit.add("shop", "one", 1.0, escrow_id=f"e{n}"))
+        await store.write(lambda tx: make_checkpoint(tx, 2.0) and None)
+    told, promised = [], []
+
+    def tell(_what: str, done: float) -> None:
+        told.append(done)
+
+    def promises_of(signed: list[Checkpoint]) -> Any:
+        promised.extend(head[0] for one in signed for head in one.heads)
+        return audit_check.promises_of(signed)
+
+    with patch.object(audit_verify, "promises_of", promises_of):
+        assert store.read_now(lambda tx: verify(tx, tell, escrow_id="e1")).troubles == []
+    assert told[:3] == [0.0, 0.0, 0.0]
+    assert promised == ["e1"]
 
 
 @on_both_engines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select, text
@@ -56,15 +56,14 @@ def verify(
     found = Verified()
     believed: list[Checkpoint] = []
     for one in check_checkpoints(checkpoints(tx.connection), public_key):
+        tell("verifying", 0.0)  # so that whoever waits for no answer any more can say so
         if isinstance(one, Trouble):
             found.troubles.append(one)
         else:
-            believed.append(one)
+            believed.append(_of_chain(one, escrow_id))
     found.checkpoints = len(believed)
-    believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key)
+    believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key, escrow_id)
     promises, heads = promises_of(believed), _heads(tx.connection, escrow_id)
-    if escrow_id is not None:
-        promises = {chain: rows for chain, rows in promises.items() if chain == escrow_id}
     found.troubles += check_last_checkpoints(heads, promises)
     check = TrailCheck(tx.audit.seal, heads, promises)
     found.troubles += check.check(trail_rows(tx.connection, tell, escrow_id=escrow_id))
@@ -74,6 +73,11 @@ def verify(
     if escrow_id is not None and not found.rows and not found.troubles:
         raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
     return found
+
+
+def _of_chain(signed: Checkpoint, chain: str | None) -> Checkpoint:
+    """What a checkpoint that is believed promises of one chain, None for all: of many escrows it would fill memory."""
+    return signed if chain is None else replace(signed, heads=[head for head in signed.heads if head[0] == chain])
 
 
 def be_patient(connection: Connection) -> None:
@@ -113,7 +117,7 @@ def chain_head(row: Row[Any]) -> ChainHead:
 
 
 def _hold_to_kept(
-    found: Verified, ours: dict[int, Checkpoint], kept: Iterable[Checkpoint], public_key: bytes
+    found: Verified, ours: dict[int, Checkpoint], kept: Iterable[Checkpoint], public_key: bytes, chain: str | None
 ) -> list[Checkpoint]:
     """Those kept elsewhere that can be believed; the database must have each of them."""
     believed = []
@@ -122,7 +126,7 @@ def _hold_to_kept(
             why = f"checkpoint {one.number} of the file is not signed by this service, or was changed."
             found.troubles.append(Trouble(Problem.FILE, None, None, why))
             continue
-        believed.append(one)
+        believed.append(_of_chain(one, chain))
         here = ours.get(one.number)
         if here is None or here.signature != one.signature:
             what = "was removed" if here is None else "is another one"
