@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -234,10 +235,14 @@ async def test_nothing_is_written_after_an_end_that_another_hand_changed_until_a
 async def test_verifying_one_escrow_can_be_stopped_between_checkpoints_and_keeps_no_other_chains_promises(
     store: SqlStore,
 ) -> None:
+    def noted(tx: Transaction, *, escrow_id: str) -> None:
+        tx.audit.add("shop", "one", 1.0, escrow_id=escrow_id)
+
     for number in range(3):
-        await store.write(lambda tx, n=number: tx.audit.add("shop", "one", 1.0, escrow_id=f"e{n}"))
+        await store.write(partial(noted, escrow_id=f"e{number}"))
         await store.write(lambda tx: make_checkpoint(tx, 2.0) and None)
-    told, promised = [], []
+    told: list[float] = []
+    promised: list[str] = []
 
     def tell(_what: str, done: float) -> None:
         told.append(done)

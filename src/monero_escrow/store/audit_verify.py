@@ -24,6 +24,7 @@ from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import Checkpoint, SealedRow
 from monero_escrow.store.audit_stored import AUDIT_HEAD, AUDIT_ROW, row_values, seal_bytes, whole_number
 from monero_escrow.store.audit_table import sealed_fields
+from monero_escrow.store.evidence_table import hash_of
 from monero_escrow.store.transaction import Transaction
 
 _TOGETHER: Final = 1_000
@@ -69,6 +70,8 @@ def verify(
     found.troubles += check.check(trail_rows(tx.connection, tell, escrow_id=escrow_id))
     found.troubles += _unchained(tx.connection, escrow_id)
     found.troubles += _without_a_trail(tx.connection, escrow_id)
+    if escrow_id is not None:
+        found.troubles += _said_otherwise(tx, escrow_id)
     found.rows, found.chains, found.chained_later = check.rows, check.chains, check.chained_later
     if escrow_id is not None and not found.rows and not found.troubles:
         raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
@@ -78,6 +81,17 @@ def verify(
 def _of_chain(signed: Checkpoint, chain: str | None) -> Checkpoint:
     """What a checkpoint that is believed promises of one chain, None for all: of many escrows it would fill memory."""
     return signed if chain is None else replace(signed, heads=[head for head in signed.heads if head[0] == chain])
+
+
+def _said_otherwise(tx: Transaction, escrow_id: str) -> Iterator[Trouble]:
+    """What the parties of a dispute said must be there as its row says. Earlier versions' rows do not say."""
+    there = {(one.party.value, hash_of(one.text)) for one in tx.evidence.of(escrow_id)}
+    query = select(*AUDIT_ROW).where(_a.c.chain == escrow_id, _a.c.action == "evidence").order_by(_a.c.seq)
+    for values in map(row_values, tx.connection.execute(query)):
+        told = values["detail"] if isinstance(values["detail"], dict) else {}
+        if "text_hash" in told and (str(told.get("party")), str(told["text_hash"])) not in there:
+            why = f"what the {told.get('party')} said then is not what the arbiter is shown: it was changed or removed."
+            yield Trouble(Problem.CHANGED, escrow_id, values["seq"], why)
 
 
 def be_patient(connection: Connection) -> None:
