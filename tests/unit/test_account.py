@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from monero_escrow.config import load_settings
-from monero_escrow.escrows.account import FleetAccount, note_start, noted_end, set_by_people
+from monero_escrow.escrows.account import (
+    LOOK_SECONDS,
+    FleetAccount,
+    keep_account,
+    note_start,
+    noted_end,
+    set_by_people,
+)
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import release
-from monero_escrow.store import schema
-from monero_escrow.store.audit_checkpoints import sign_all
+from monero_escrow.store import audit_checkpoints, schema
+from monero_escrow.store.audit_checkpoints import checkpoints, sign_all
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
+from unit.engines import OpenStore, on_both_engines
 from unit.fake_service import Town, payout_is, settings_of
 from unit.slots import VirtualClock
 
@@ -74,6 +84,50 @@ async def test_checkpoints_are_made_until_every_chain_is_in_one_and_then_no_more
     assert await sign_all(store, lambda _tx: clock.now()) == 0
     found = store.read_now(verify)
     assert (found.troubles, found.checkpoints, found.chains) == ([], 2, 1_100)
+
+
+@on_both_engines
+async def test_two_nodes_that_sign_at_once_sign_one_after_another(
+    open_store: OpenStore, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes the numbers that the other has not; nobody is undone because of the other."""
+    monkeypatch.setattr(audit_checkpoints, "MOST_HEADS", 5)
+    one, other = open_store(), open_store()
+
+    def many(tx: Transaction) -> None:
+        for number in range(300):
+            tx.audit.add("service", "noted", 1.0, escrow_id=f"e{number}")
+
+    def now(_tx: Transaction) -> float:
+        return clock.now()
+
+    await one.write(many)
+    made = await asyncio.gather(sign_all(one, now), sign_all(other, now))
+    found = one.read_now(lambda tx: verify(tx, lambda _what, _done: None))
+    assert (found.troubles, found.checkpoints, sum(made)) == ([], 60, 60)
+
+
+async def test_where_the_nodes_own_chain_is_broken_the_others_are_signed_all_the_same(
+    ctx: Context, store: SqlStore, clock: VirtualClock
+) -> None:
+    await note_start(ctx)
+    await store.write(lambda tx: tx.audit.add("service", "noted", 1.0, escrow_id="one"))
+    heads = schema.audit_heads
+    moved = update(heads).where(heads.c.chain == "node:commands").values(seq=7)
+    await store.write(lambda tx: tx.connection.execute(moved) and None)
+
+    def signed() -> list[str]:
+        return [head[0] for one in store.read_now(lambda tx: list(checkpoints(tx.connection))) for head in one.heads]
+
+    account = asyncio.create_task(keep_account(ctx))
+    try:
+        async with asyncio.timeout(10):  # what is written, is written by a thread beside the virtual time
+            while not signed():
+                await clock.advance(LOOK_SECONDS)
+                await asyncio.sleep(0)
+    finally:
+        account.cancel()
+    assert signed() == ["one"]
 
 
 async def test_an_order_from_set_up_to_payout_is_in_the_trail_with_every_step_on_its_wallets(tmp_path: Path) -> None:

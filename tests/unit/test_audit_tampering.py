@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from monero_escrow.store import schema
 from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.store.audit_checkpoints import checkpoints, make_checkpoint
+from monero_escrow.store.audit_glance import glance
 from monero_escrow.store.audit_seal import GENESIS, SealedRow, link
 from monero_escrow.store.audit_table import fields_of
 from monero_escrow.store.audit_verify import verify
@@ -171,8 +172,36 @@ def unchain_a_row(connection: Connection, chance: random.Random) -> Tampering:
     return Tampering("unchained", {(row.chain, row.seq)})
 
 
+DEEP = "[" * 100_000 + "]" * 100_000
+NONSENSE: dict[str, list[tuple[str, Any]]] = {
+    # A file's columns take values of any type; a server's take at least these.
+    "sqlite": [
+        *(("at", value) for value in (float("inf"), "soon", b"1")),
+        *(("detail", value) for value in ('{"n": NaN}', "no JSON", DEEP, f'{{"n": {DEEP}}}', "null", b"\x01")),
+        *((seal, "text") for seal in SEALS),
+        *((column, b"bytes") for column in ("actor", "from_state", "result", "escrow_id")),
+    ],
+    "postgresql": [
+        *(("at", value) for value in (float("inf"), float("nan"))),
+        *(("detail", value) for value in ("null", "[1]", '{"n": %s}' % ("[" * 3_000 + "]" * 3_000))),
+    ],
+}
+
+
+def put_nonsense_into_a_value(connection: Connection, chance: random.Random) -> Tampering:
+    """What the service would never write, and some of it nobody can even decode."""
+    row = some_row(connection, chance)
+    engine = connection.dialect.name
+    column, value = chance.choice(NONSENSE[engine])
+    marker = "CAST(:value AS JSON)" if (engine, column) == ("postgresql", "detail") else ":value"
+    statement = f"UPDATE audit SET {column} = {marker} WHERE id = :id"  # noqa: S608  a column of the list above
+    connection.execute(text(statement), {"value": value, "id": row.id})
+    return Tampering(f"put {str(value)[:20]!r} into {column}", {(row.chain, row.seq)})
+
+
 TAMPERINGS: list[Callable[[Connection, random.Random], Tampering]] = [
     change_a_value,
+    put_nonsense_into_a_value,
     rechain_without_the_key,
     remove_a_row,
     remove_a_row_and_close_the_gap,
@@ -210,6 +239,7 @@ def check_all(
 
         found = verify(tx)
         assert found.troubles, f"{done.what} is not found (seed {seed})"
+        glance(tx)  # whatever it sees, it does not fail
         named = any(names(trouble, row) for trouble in found.troubles for row in done.named)
         assert named, f"{done.what} {done.named} is not named: {found.troubles} (seed {seed})"
 
@@ -239,6 +269,39 @@ def test_it_is_found_and_named_on_both_engines(
 ) -> None:
     for seed in range(3):
         check_all(store, seed, 20, tampering)
+
+
+@on_both_engines
+@pytest.mark.parametrize("look", [verify, glance], ids=["verify", "glance"])
+@pytest.mark.parametrize("nonsense", ["[1]", "null", '"text"', "[[1, 2, 3]]", '[["a", 1e999, "b"]]', "at"])
+def test_a_checkpoint_that_cannot_even_be_read_is_named_and_the_next_one_is_signed_all_the_same(
+    store: SqlStore, nonsense: str, look: Callable[[Transaction], Any]
+) -> None:
+    with a_life(store) as tx:
+        tx.audit.add("service", "noted", 1.0, escrow_id="a")
+        make_checkpoint(tx, 5.0)
+        if nonsense == "at":
+            tx.connection.execute(update(schema.audit_checkpoints).values(at=float("inf")))
+        else:
+            tx.connection.execute(text("UPDATE audit_checkpoints SET heads = :heads"), {"heads": nonsense})
+        assert Problem.CHECKPOINT in {trouble.problem for trouble in look(tx).troubles}
+        tx.audit.add("service", "noted", 6.0, escrow_id="a")
+        assert make_checkpoint(tx, 7.0)
+
+
+@on_both_engines
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_checkpoints_that_were_removed_from_the_end_are_missed(store: SqlStore, left: int) -> None:
+    with a_life(store) as tx:
+        for at in range(3):
+            tx.audit.add("service", "noted", 1.0, escrow_id="a")
+            make_checkpoint(tx, 5.0 + at)
+        assert verify(tx).troubles == []
+        removed = delete(schema.audit_checkpoints).where(schema.audit_checkpoints.c.number > left)
+        tx.connection.execute(removed)
+        for escrow_id in (None, "a"):
+            found = verify(tx, escrow_id=escrow_id).troubles
+            assert [(one.problem, one.chain) for one in found] == [(Problem.CHECKPOINT, None)]
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 25))

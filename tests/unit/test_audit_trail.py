@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import select, update
 
-from monero_escrow.store import facts, schema
+from monero_escrow.store import audit_check, audit_verify, facts, schema
 from monero_escrow.store.audit_adopt import UNCHAINED_UP_TO, adopt, chain_earlier_rows
 from monero_escrow.store.audit_check import Problem
 from monero_escrow.store.audit_checkpoints import make_checkpoint
+from monero_escrow.store.audit_seal import Checkpoint
 from monero_escrow.store.audit_table import WALLET_OPERATION, AuditHeadBrokenError
+from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.origin import asked_from, done_by
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
@@ -137,7 +142,24 @@ async def test_rows_of_before_the_chains_are_chained_once_and_say_since_when(
 
     assert found.troubles == []
     assert (found.rows, found.chained_later) == (1_201, 1_200)
-    assert chain(store, "node:commands") == [(1, "earlier_rows_chained")]
+    assert chain(store, "node:earlier")[-1][1] == "earlier_rows_chained"
+
+
+@on_both_engines
+@pytest.mark.parametrize("rows_of_before", [0, 3])
+async def test_the_note_of_the_migration_is_obeyed_once_and_a_forged_one_seals_nothing(
+    store: SqlStore, clock: VirtualClock, rows_of_before: int
+) -> None:
+    """It takes no key: a row in no chain, and a note that it was there before."""
+    await store.write(lambda tx: write_as_before(tx, rows_of_before))
+    if rows_of_before:
+        await store.write(lambda tx: facts.put_fact(tx.connection, UNCHAINED_UP_TO, rows_of_before))
+    assert await chain_earlier_rows(store, clock) == rows_of_before
+
+    await store.write(lambda tx: write_as_before(tx, 1))
+    await store.write(lambda tx: facts.put_fact(tx.connection, UNCHAINED_UP_TO, 999_999))
+    assert await chain_earlier_rows(store, clock) == 0
+    assert [one.problem for one in verified(store).troubles] == [Problem.UNCHAINED]
 
 
 @on_both_engines
@@ -145,6 +167,7 @@ async def test_what_a_node_of_an_earlier_version_writes_meanwhile_is_named_until
     store: SqlStore, clock: VirtualClock
 ) -> None:
     await store.write(lambda tx: tx.audit.add("shop", "init_escrow", 1.0, escrow_id="e1"))
+    await chain_earlier_rows(store, clock)
     await store.write(lambda tx: write_as_before(tx, 3))
     await chain_earlier_rows(store, clock)
 
@@ -154,7 +177,7 @@ async def test_what_a_node_of_an_earlier_version_writes_meanwhile_is_named_until
         (Problem.UNCHAINED, "e1"),
         (Problem.UNCHAINED, "e2"),
     ]
-    assert "id 2" in found.troubles[0].message
+    assert "id 3" in found.troubles[0].message
 
     await store.write(lambda tx: adopt(tx, 9.0))
     await store.write(lambda tx: tx.audit.add("shop", "release", 10.0, escrow_id="e1"))
@@ -192,6 +215,32 @@ async def test_nothing_is_written_after_an_end_that_another_hand_changed_until_a
     await store.write(signs)
     assert [action for _, action in chain(store, "escrow")][-2:] == ["trail_mended", "payout_to_be_signed"]
     assert verified(store).troubles == []
+
+
+@on_both_engines
+async def test_verifying_one_escrow_can_be_stopped_between_checkpoints_and_keeps_no_other_chains_promises(
+    store: SqlStore,
+) -> None:
+    def noted(tx: Transaction, *, escrow_id: str) -> None:
+        tx.audit.add("shop", "one", 1.0, escrow_id=escrow_id)
+
+    for number in range(3):
+        await store.write(partial(noted, escrow_id=f"e{number}"))
+        await store.write(lambda tx: make_checkpoint(tx, 2.0) and None)
+    told: list[float] = []
+    promised: list[str] = []
+
+    def tell(_what: str, done: float) -> None:
+        told.append(done)
+
+    def promises_of(signed: list[Checkpoint]) -> Any:
+        promised.extend(head[0] for one in signed for head in one.heads)
+        return audit_check.promises_of(signed)
+
+    with patch.object(audit_verify, "promises_of", promises_of):
+        assert store.read_now(lambda tx: verify(tx, tell, escrow_id="e1")).troubles == []
+    assert told[:3] == [0.0, 0.0, 0.0]
+    assert promised == ["e1"]
 
 
 @on_both_engines

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import httpx2
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import update
 
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.evidence import LONGEST_TEXT, MOST_TEXTS
+from monero_escrow.store import schema
+from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.schemas import EvidenceTerms
 from web.world import Coin, World, ascii_json, problem_of
 
@@ -37,7 +42,24 @@ async def test_the_history_tells_that_something_was_said_and_not_what(world: Wor
     answer = await tell(world, escrow_id, {"party": "buyer", "text": "My secret address"})
     entry = answer.json()["history"][-1]
     assert entry["action"] == "evidence"
-    assert entry["detail"] == {"party": "buyer", "characters": 17}
+    hashed = hashlib.blake2b(b"My secret address", digest_size=32).hexdigest()
+    assert entry["detail"] == {"party": "buyer", "characters": 17, "text_hash": hashed}
+
+
+async def test_what_was_said_cannot_be_exchanged_unseen(world: World) -> None:
+    escrow_id = await world.disputed()
+    await tell(world, escrow_id, {"party": "buyer", "text": "It was empty."})
+
+    def troubles(tx: Transaction) -> list[str]:
+        return [one.message for one in verify(tx, lambda _what, _done: None, escrow_id=escrow_id).troubles]
+
+    before = await world.store.read(troubles)
+    changed = update(schema.evidence).values(text="It was fine.")
+    await world.store.write(lambda tx: tx.connection.execute(changed) and None)
+    assert [one for one in await world.store.read(troubles) if one not in before] == [
+        f"escrow {escrow_id}, row 2: what the buyer said then is not what the arbiter is shown: "
+        "it was changed or removed."
+    ]
 
 
 async def test_only_the_escrows_shop_sends_and_only_who_may_see_it_reads(world: World) -> None:

@@ -20,6 +20,7 @@ from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.progress import Told
 from monero_escrow.store.transaction import Transaction
+from monero_escrow.web.pages import audit as audit_page
 from monero_escrow.web.pages import audit_run
 from monero_escrow.web.pages.audit_verdict import _MEANS, MOST_SHOWN, verdict_of
 from monero_escrow.web.pages.install import close_pages
@@ -235,6 +236,20 @@ async def test_one_escrow_is_verified_at_once(world: World) -> None:
         assert "is whole" not in unescape(await read(browser, f"/admin/audit?escrow={escrow_id}"))
         nothing_named = await read(browser, "/admin/audit?verify=1")
     assert "trail is" not in nothing_named
+
+
+async def test_one_escrow_is_verified_beside_the_reads_that_others_wait_for(world: World) -> None:
+    escrow_id = await escrow_with_rows(world, "one")
+    threads = []
+
+    def where(tx: Transaction, tell: Told, *, escrow_id: str) -> Verified:
+        threads.append(threading.current_thread().name)
+        return verify(tx, tell, escrow_id=escrow_id)
+
+    with patch.object(audit_page, "verify", where):
+        async with signed_in(world) as browser:
+            assert "trail is whole" in await read(browser, f"/admin/audit?escrow={escrow_id}&verify=1")
+    assert [name.rpartition("_")[0] for name in threads] == ["store-read-long"]
 
 
 async def test_everybody_shares_one_verification_and_sees_how_far_it_is(world: World) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from monero_escrow.core.roles import ROLES
+from monero_escrow.store import schema
 from monero_escrow.store.records import Scope
 from monero_escrow.web.attempts import MOST_FAILURES
 from monero_escrow.web.pages.session import COOKIE, SESSION_SECONDS
@@ -99,6 +102,22 @@ async def test_signing_out_ends_the_session_for_whoever_has_its_cookie(world: Wo
         assert answer.status_code == 303
     actions = await world.store.read(lambda tx: tx.connection.exec_driver_sql("SELECT action FROM audit").all())
     assert [row[0] for row in actions] == ["sign_in", "sign_out"]
+
+
+async def test_where_the_nodes_trail_is_broken_an_operator_gets_in_and_out_all_the_same(world: World) -> None:
+    """The pages tell what is wrong with the trail: they may not be shut because of it."""
+    async with signed_in(world):
+        pass
+    heads = schema.audit_heads
+    moved = update(heads).where(heads.c.chain.startswith("node:")).values(seq=heads.c.seq + 1)
+    await world.store.write(lambda tx: tx.connection.execute(moved) and None)
+
+    with capture_logs() as logs:
+        async with signed_in(world) as browser:
+            await read(browser, "/admin/audit")
+            assert (await send(browser, "/admin/sign-out", {})).status_code == 303
+    said = [(line["action"], line["code"]) for line in logs if line["event"] == "session_not_in_the_trail"]
+    assert said == [("sign_in", "audit_head_broken"), ("sign_out", "audit_head_broken")]
 
 
 async def test_a_form_without_the_sessions_token_changes_nothing(world: World) -> None:

@@ -60,7 +60,10 @@ def _shown(name: str, value: object) -> str:
 
 
 async def keep_account(ctx: Context) -> None:
-    """Until cancelled: note the start, and what becomes of the processes; sign where the chains of the trail stand."""
+    """Until cancelled: note the start, and what becomes of the processes; sign where the chains of the trail stand.
+
+    Signing does not wait for the notes: where this node's own chain ends with what is not ours, all others are signed.
+    """
     fleet, start_is_noted = FleetAccount(), False
     next_checkpoint = ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
     while True:
@@ -69,11 +72,14 @@ async def keep_account(ctx: Context) -> None:
                 await note_start(ctx)
                 start_is_noted = True
             await note_fleet(ctx, fleet)
+        except EscrowError as error:  # the next look is soon enough, and finds what this one did
+            log.warning("account_waits", code=error.code, reason=error.message)
+        try:
             if ctx.clock.monotonic() >= next_checkpoint:
                 await sign_all(ctx.store, lambda _tx: ctx.clock.now())
                 next_checkpoint = ctx.clock.monotonic() + jittered(CHECKPOINT_SECONDS)
-        except EscrowError as error:  # the next look is soon enough, and finds what this one did
-            log.warning("account_waits", code=error.code, reason=error.message)
+        except EscrowError as error:
+            log.warning("checkpoint_waits", code=error.code, reason=error.message)
         await ctx.clock.sleep(jittered(LOOK_SECONDS))
 
 

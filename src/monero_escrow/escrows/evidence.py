@@ -14,6 +14,7 @@ from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
+from monero_escrow.store.evidence_table import hash_of
 from monero_escrow.store.transaction import Transaction
 
 LONGEST_TEXT: Final = 4_000
@@ -52,7 +53,7 @@ def add_evidence(ctx: Context, escrow_id: str, actor: str, party: Role, text: st
         if tx.evidence.count(escrow_id, party) >= MOST_TEXTS:
             raise TooMuchEvidenceError(f"The {party} has sent {MOST_TEXTS} texts already.")
         tx.evidence.add(escrow_id, party, said, actor, now)
-        detail = {"party": party.value, "characters": len(said)}
+        detail = {"party": party.value, "characters": len(said), "text_hash": hash_of(said)}
         tx.audit.add(actor, "evidence", now, escrow_id=escrow_id, detail=detail)
 
     return decision

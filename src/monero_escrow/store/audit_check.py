@@ -61,11 +61,20 @@ class TrailRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """Where the database says that a chain ends."""
+    """Where the database says that a chain ends, and up to which row a checkpoint signed it."""
 
     seq: int
     hash: bytes
     mac: bytes
+    checkpointed_seq: int = 0
+
+
+def canonical_if_any(row: SealedRow) -> bytes | None:
+    """The row's bytes; None if it holds what has none (infinities, bytes, something very deep): nobody sealed that."""
+    try:
+        return row.canonical()
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 Promises = Mapping[str, Mapping[int, tuple[str, int]]]
@@ -118,6 +127,19 @@ def unsigned_checkpoint(number: int) -> Trouble:
 def removed_since(number: int, chain: str, first: int, last: int) -> Trouble:
     """Rows that checkpoint `number` signed and that are not there any more."""
     return Trouble(Problem.CUT_OFF, chain, first, f"signed by checkpoint {number}, and removed since.", last)
+
+
+def check_last_checkpoints(heads: Mapping[str, ChainHead], promises: Promises) -> Iterator[Trouble]:
+    """Checkpoints that were removed from the end: no number is missing then, but chains were signed further."""
+    further = sorted(
+        chain for chain, head in heads.items() if head.checkpointed_seq > max(promises.get(chain, {}), default=0)
+    )
+    if further:
+        others = f" and {len(further) - 1} more" if len(further) > 1 else ""
+        why = (
+            f"what was signed last of {name_of(further[0])}{others} is in no checkpoint that can be believed: removed."
+        )
+        yield Trouble(Problem.CHECKPOINT, None, None, why)
 
 
 @dataclass(slots=True)
@@ -185,7 +207,10 @@ class TrailCheck:
         yield from self._check_promised_end(chain, head, seq)
 
     def _judge(self, row: TrailRow, previous: bytes | None, head: ChainHead | None) -> Trouble | None:
-        canonical, chain, seq = row.sealed.canonical(), row.sealed.chain, row.sealed.seq
+        chain, seq = row.sealed.chain, row.sealed.seq
+        canonical = canonical_if_any(row.sealed)
+        if canonical is None:
+            return Trouble(Problem.CHANGED, chain, seq, "holds a value that the service never writes.")
         if self.seal is not None:
             genuine = same(self.seal.of_row(row.hash, canonical), row.mac)
         else:

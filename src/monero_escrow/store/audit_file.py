@@ -33,7 +33,7 @@ from monero_escrow.store.audit_check import (
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import GENESIS, AuditSeal, Checkpoint, SealedRow
 from monero_escrow.store.audit_verify import trail_rows
-from monero_escrow.store.durable_file import new_text_file
+from monero_escrow.store.durable_file import ExportFailedError, new_text_file
 from monero_escrow.store.postgresql import be_patient
 from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
@@ -95,7 +95,11 @@ class _Writer:
     def write(self, kind: str, **values: Any) -> None:
         if kind == "trail":
             values["public_key"] = self.seal.public_key.hex()
-        line = json.dumps({"type": kind, **values}, separators=(",", ":")) + "\n"
+        try:
+            line = json.dumps({"type": kind, **values}, separators=(",", ":"), allow_nan=False) + "\n"
+        except (ValueError, TypeError, RecursionError):
+            why = f"A {kind} of the trail holds a value that the service never writes."
+            raise ExportFailedError(why, what_to_do="Run `monero-escrow audit verify`: it names it.") from None
         self._all.update(line.encode("ascii"))
         self.out.write(line)
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from monero_escrow.store import schema
 from monero_escrow.store.audit_check import (
     ChainHead,
     Problem,
     Trouble,
+    canonical_if_any,
     changed_row,
     removed_since,
     trouble_of_head,
@@ -23,14 +25,16 @@ from monero_escrow.store.audit_check import (
 )
 from monero_escrow.store.audit_checkpoints import last_checkpoint
 from monero_escrow.store.audit_seal import AuditSeal, Checkpoint, SealedRow, same
-from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.audit_stored import AUDIT_HEAD, AUDIT_ROW, row_values, time_of
+from monero_escrow.store.audit_table import sealed_fields
+from monero_escrow.store.audit_verify import chain_head
 from monero_escrow.store.transaction import Transaction
 
 NEWEST_ROWS: Final = 200
 
 _a, _h = schema.audit, schema.audit_heads
-_NEWEST = select(_a).where(_a.c.chain.is_not(None)).order_by(_a.c.id.desc()).limit(NEWEST_ROWS)
-_HEADS = select(_h).where(_h.c.chain.in_(bindparam("chains", expanding=True)))
+_NEWEST = select(*AUDIT_ROW).where(_a.c.chain.is_not(None)).order_by(_a.c.id.desc()).limit(NEWEST_ROWS)
+_HEADS = select(*AUDIT_HEAD).where(_h.c.chain.in_(bindparam("chains", expanding=True)))
 _ENDS = select(_a.c.chain, func.max(_a.c.seq)).where(_a.c.chain.in_(bindparam("chains", expanding=True)))
 
 
@@ -47,9 +51,9 @@ class Glance:
 def glance(tx: Transaction) -> Glance:
     """Look at the newest rows and at what the last checkpoint promises. Changes nothing."""
     seal, last = tx.audit.seal, last_checkpoint(tx.connection)
-    newest = tx.connection.execute(_NEWEST).all()
+    newest = [row_values(row) for row in tx.connection.execute(_NEWEST)]
     promised = {} if last is None else {chain: seq for chain, seq, _ in last.heads}
-    chains = sorted({row.chain for row in newest} | promised.keys())
+    chains = sorted({row["chain"] for row in newest} | promised.keys())
     heads, ends = _heads(tx, chains), _ends(tx, chains)
     troubles = [
         *_of_the_rows(seal, newest),
@@ -57,28 +61,28 @@ def glance(tx: Transaction) -> Glance:
         *_of_the_checkpoint(seal, last, promised, ends),
     ]
     unsigned = 0.0
-    if newest:
-        since = min(row.at for row in newest) if last is None else last.at
-        unsigned = max(0.0, max(row.at for row in newest) - since)
-    return Glance(len(newest), troubles, None if last is None else last.at, unsigned)
+    signed_at = None if last is None or not isfinite(last.at) else last.at
+    if times := [at for row in newest if isfinite(at := time_of(row["at"]))]:
+        unsigned = max(0.0, max(times) - (min(times) if signed_at is None else signed_at))
+    return Glance(len(newest), troubles, signed_at, unsigned)
 
 
 def _heads(tx: Transaction, chains: Collection[str]) -> dict[str, ChainHead]:
     rows = tx.connection.execute(_HEADS, {"chains": list(chains)})
-    return {row.chain: ChainHead(row.seq, row.hash, row.mac) for row in rows}
+    return {str(row.chain): chain_head(row) for row in rows}
 
 
 def _ends(tx: Transaction, chains: Collection[str]) -> dict[str, int]:
     """The number of each chain's last row."""
     rows = tx.connection.execute(_ENDS.group_by(_a.c.chain), {"chains": list(chains)})
-    return {chain: int(seq) for chain, seq in rows if seq is not None}
+    return {chain: int(seq) for chain, seq in rows if isinstance(seq, int)}
 
 
-def _of_the_rows(seal: AuditSeal, newest: Sequence[Row[Any]]) -> Iterator[Trouble]:
+def _of_the_rows(seal: AuditSeal, newest: Sequence[Mapping[str, Any]]) -> Iterator[Trouble]:
     for row in newest:
-        values = fields_of(row)
-        if row.seq is None or not same(seal.of_row(row.hash or b"", SealedRow(**values).canonical()), row.mac or b""):
-            yield changed_row(row.chain, row.seq)
+        canonical = canonical_if_any(SealedRow(**sealed_fields(row)))
+        if canonical is None or not same(seal.of_row(row["hash"], canonical), row["mac"]):
+            yield changed_row(row["chain"], row["seq"])
 
 
 def _of_the_ends(

@@ -186,8 +186,13 @@ class AuditTable:
 
 def fields_of(row: Row[Any]) -> dict[str, Any]:
     """What of a stored row goes into a `SealedRow`."""
-    late_id = None if row.chained_at is None else row.id
-    return {**{name: getattr(row, name) for name in _SEALED}, "late_id": late_id}
+    return sealed_fields(dict(row._mapping))
+
+
+def sealed_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a row's values by column goes into a `SealedRow`."""
+    late_id = None if values["chained_at"] is None else values["id"]
+    return {**{name: values[name] for name in _SEALED}, "late_id": late_id}
 
 
 _SEALED: Final = tuple(name for name in SealedRow.__slots__ if name != "late_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
@@ -17,11 +18,14 @@ from monero_escrow.store.audit_check import (
     Trouble,
     Verified,
     check_checkpoints,
+    check_last_checkpoints,
     promises_of,
 )
 from monero_escrow.store.audit_checkpoints import checkpoints
 from monero_escrow.store.audit_seal import Checkpoint, SealedRow
-from monero_escrow.store.audit_table import fields_of
+from monero_escrow.store.audit_stored import AUDIT_HEAD, AUDIT_ROW, row_values, seal_bytes, whole_number
+from monero_escrow.store.audit_table import sealed_fields
+from monero_escrow.store.evidence_table import hash_of
 from monero_escrow.store.postgresql import be_patient
 from monero_escrow.store.progress import Told, say_nothing
 from monero_escrow.store.transaction import Transaction
@@ -38,25 +42,49 @@ def verify(
     be_patient(tx.connection)
     public_key = tx.audit.seal.public_key
     found = Verified()
-    believed = found.believe(check_checkpoints(checkpoints(tx.connection), public_key))
-    believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key)
+    believed = found.believe(_checked(tx, escrow_id, tell))
+    believed += _hold_to_kept(found, {one.number: one for one in believed}, kept or (), public_key, escrow_id)
     promises, heads = promises_of(believed), _heads(tx.connection, escrow_id)
-    if escrow_id is not None:
-        promises = {chain: rows for chain, rows in promises.items() if chain == escrow_id}
+    found.troubles += check_last_checkpoints(heads, promises)
     check = TrailCheck(tx.audit.seal, heads, promises)
     found.judge(check, trail_rows(tx.connection, tell, escrow_id=escrow_id))
     found.troubles += _unchained(tx.connection, escrow_id)
     found.troubles += _without_a_trail(tx.connection, escrow_id)
+    if escrow_id is not None:
+        found.troubles += _said_otherwise(tx, escrow_id)
     if escrow_id is not None and not found.rows and not found.troubles:
         raise NotFoundError("There is no such escrow, and nothing in the trail of one.")
     return found
+
+
+def _checked(tx: Transaction, escrow_id: str | None, tell: Told) -> Iterator[Trouble | Checkpoint]:
+    """Each checkpoint as far as it is asked for, or what is wrong with one."""
+    for one in check_checkpoints(checkpoints(tx.connection), tx.audit.seal.public_key):
+        tell("verifying", 0.0)  # so that whoever waits for no answer any more can say so
+        yield one if isinstance(one, Trouble) else _of_chain(one, escrow_id)
+
+
+def _of_chain(signed: Checkpoint, chain: str | None) -> Checkpoint:
+    """What a checkpoint that is believed promises of one chain, None for all: of many escrows it would fill memory."""
+    return signed if chain is None else replace(signed, heads=[head for head in signed.heads if head[0] == chain])
+
+
+def _said_otherwise(tx: Transaction, escrow_id: str) -> Iterator[Trouble]:
+    """What the parties of a dispute said must be there as its row says. Earlier versions' rows do not say."""
+    there = {(one.party.value, hash_of(one.text)) for one in tx.evidence.of(escrow_id)}
+    query = select(*AUDIT_ROW).where(_a.c.chain == escrow_id, _a.c.action == "evidence").order_by(_a.c.seq)
+    for values in map(row_values, tx.connection.execute(query)):
+        told = values["detail"] if isinstance(values["detail"], dict) else {}
+        if "text_hash" in told and (str(told.get("party")), str(told["text_hash"])) not in there:
+            why = f"what the {told.get('party')} said then is not what the arbiter is shown: it was changed or removed."
+            yield Trouble(Problem.CHANGED, escrow_id, values["seq"], why)
 
 
 def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = None) -> Iterator[TrailRow]:
     """The chained rows, by chain and sequence number, some at a time."""
     where = _a.c.chain.is_not(None) if escrow_id is None else _a.c.chain == escrow_id
     whole, done = connection.scalar(select(func.count()).select_from(_a).where(where)) or 0, 0
-    query = select(_a).where(where).order_by(_a.c.chain, _a.c.seq)
+    query = select(*AUDIT_ROW).where(where).order_by(_a.c.chain, _a.c.seq)
     for rows in connection.execute(query, execution_options={"yield_per": _TOGETHER}).partitions():
         for row in rows:
             yield _trail_row(row)
@@ -65,18 +93,24 @@ def trail_rows(connection: Connection, tell: Told, *, escrow_id: str | None = No
 
 
 def _trail_row(row: Row[Any]) -> TrailRow:
-    values = fields_of(row)
-    values["seq"] = -1 if values["seq"] is None else values["seq"]
-    return TrailRow(row.id, SealedRow(**values), row.hash or b"", row.mac or b"")
+    values = row_values(row)
+    return TrailRow(row.id, SealedRow(**sealed_fields(values)), values["hash"], values["mac"])
 
 
 def _heads(connection: Connection, escrow_id: str | None) -> dict[str, ChainHead]:
-    query = select(_h) if escrow_id is None else select(_h).where(_h.c.chain == escrow_id)
-    return {row.chain: ChainHead(row.seq, row.hash, row.mac) for row in connection.execute(query)}
+    query = select(*AUDIT_HEAD) if escrow_id is None else select(*AUDIT_HEAD).where(_h.c.chain == escrow_id)
+    return {str(row.chain): chain_head(row) for row in connection.execute(query)}
+
+
+def chain_head(row: Row[Any]) -> ChainHead:
+    """A row of `audit_heads` as it lies."""
+    return ChainHead(
+        whole_number(row.seq, 0), seal_bytes(row.hash), seal_bytes(row.mac), whole_number(row.checkpointed_seq, 0)
+    )
 
 
 def _hold_to_kept(
-    found: Verified, ours: dict[int, Checkpoint], kept: Iterable[Checkpoint], public_key: bytes
+    found: Verified, ours: dict[int, Checkpoint], kept: Iterable[Checkpoint], public_key: bytes, chain: str | None
 ) -> list[Checkpoint]:
     """Those kept elsewhere that can be believed; the database must have each of them."""
     believed = []
@@ -85,7 +119,7 @@ def _hold_to_kept(
             why = f"checkpoint {one.number} of the file is not signed by this service, or was changed."
             found.troubles.append(Trouble(Problem.FILE, None, None, why))
             continue
-        believed.append(one)
+        believed.append(_of_chain(one, chain))
         here = ours.get(one.number)
         if here is None or here.signature != one.signature:
             what = "was removed" if here is None else "is another one"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy import Connection, func, insert, select
 
 from monero_escrow.core.roles import Role
@@ -9,6 +11,11 @@ from monero_escrow.store import schema
 from monero_escrow.store.records import EvidenceRecord
 
 _t = schema.evidence
+
+
+def hash_of(said: str) -> str:
+    """BLAKE2b-256 of a text in hex: the audit trail has it, so that the text cannot be exchanged unseen."""
+    return hashlib.blake2b(said.encode(), digest_size=32).hexdigest()
 
 
 class EvidenceTable:

@@ -7,14 +7,16 @@ is as good as its key: revoking the key, letting it expire, or signing out ends 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import structlog
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
+from monero_escrow.store.audit_table import AuditHeadBrokenError
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller
@@ -23,6 +25,10 @@ from monero_escrow.web.door import TheDoor
 from monero_escrow.web.pages.forms import Form, read_form, require_own_origin, require_token
 from monero_escrow.web.problems import WrongScopeError
 from monero_escrow.web.rates import Limit
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 COOKIE: Final = "monero_escrow_session"
 COOKIE_PATH: Final = "/admin"
@@ -137,22 +143,40 @@ async def open_session(conductor: TheConductor, key: ApiKeyRecord) -> str:
     """Sign the key's holder in; the token for the cookie."""
     now = conductor.ctx.clock.now()
 
-    def work(tx: Transaction) -> str:
-        tx.audit.add(key.actor, "sign_in", now)
+    def opened(tx: Transaction) -> str:
         return tx.sessions.open(key.id, now, now + SESSION_SECONDS)
 
-    return await conductor.ctx.store.write(work)
+    return await _noted_if_it_can_be(conductor, key.actor, "sign_in", opened)
 
 
 async def close_session(request: Request, conductor: TheConductor, viewer: Viewer) -> None:
     """Sign out: the token opens nothing from now on."""
-    token, now = request.cookies[COOKIE], conductor.ctx.clock.now()
+    token = request.cookies[COOKIE]
+    await _noted_if_it_can_be(conductor, viewer.actor, "sign_out", lambda tx: tx.sessions.close(token))
 
-    def work(tx: Transaction) -> None:
-        tx.audit.add(viewer.actor, "sign_out", now)
-        tx.sessions.close(token)
 
-    await conductor.ctx.store.write(work)
+async def _noted_if_it_can_be(
+    conductor: TheConductor, actor: str, action: str, change: Callable[[Transaction], T]
+) -> T:
+    """Change a session with its row in the node's chain; where that chain ends with what is not ours, without a row.
+
+    Otherwise the pages that tell of a broken trail would be shut just then. Nothing is hidden by it: a session alone
+    changes nothing, what is done in it has rows of its own or is not done, and whoever can break the chain can write a
+    session into the database as well. No other chain takes the row: it would say that another node was asked.
+    """
+    now = conductor.ctx.clock.now()
+
+    def noted(tx: Transaction) -> T:
+        tx.audit.add(actor, action, now)
+        return change(tx)
+
+    try:
+        return await conductor.ctx.store.write(noted)
+    except AuditHeadBrokenError as error:
+        log.error(  # noqa: TRY400  the reason says all
+            "session_not_in_the_trail", action=action, actor=actor, code=error.code, reason=error.message
+        )
+    return await conductor.ctx.store.write(change)
 
 
 def set_cookie(request: Request, answer: Response, token: str, *, behind_tls: bool) -> None:
