@@ -11,7 +11,7 @@ import monero_escrow
 from monero_escrow.core.life_cycle import Event
 from monero_escrow.store.audit_actions import ACTIONS
 
-_PASS_ON = {"_change", "_record", "_take_up"}
+_PASS_ON = {"_change", "_noted_if_it_can_be", "_record", "_take_up"}
 """Functions that write a row with the action they are given."""
 _NAME = re.compile(r"[a-z]+(?:_[a-z]+)*")
 
@@ -34,9 +34,16 @@ def _written() -> Iterator[str]:
         text = file.read_text()
         if "audit.add(" not in text and not file.name.startswith("audit_table"):
             continue
-        for node in ast.walk(ast.parse(text)):
+        module = ast.parse(text)
+        constants = {
+            ast.unparse(node.target): node.value
+            for node in module.body
+            if isinstance(node, ast.AnnAssign) and node.value
+        }
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and _writes(node):
-                yield from _names(node.args[1:] if _called(node) == "add" else node.args)
+                given = node.args[1:] if _called(node) == "add" else node.args
+                yield from _names([constants.get(ast.unparse(value), value) for value in given])
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("action", "what"):
                 yield from _names([node.value])
 

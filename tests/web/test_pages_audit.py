@@ -242,9 +242,9 @@ async def test_one_escrow_is_verified_beside_the_reads_that_others_wait_for(worl
     escrow_id = await escrow_with_rows(world, "one")
     threads = []
 
-    def where(tx: Transaction, tell: Told, *, escrow_id: str) -> Verified:
+    def where(tx: Transaction, *, escrow_id: str) -> Verified:
         threads.append(threading.current_thread().name)
-        return verify(tx, tell, escrow_id=escrow_id)
+        return verify(tx, escrow_id=escrow_id)
 
     with patch.object(audit_page, "verify", where):
         async with signed_in(world) as browser:

@@ -23,10 +23,10 @@ _OF_ESCROWS: Final = (
 )  # fmt: skip
 _OF_THE_SERVICE: Final = (
     "backup_begun", "earlier_rows_chained", "fleet_changed", "fleet_reloaded", "key_created", "key_revoked",
-    "key_rotated", "node_drained", "node_forgotten", "node_joined", "node_left", "node_resumed", "rescan_all",
-    "restored", "restored_copy_checked", "rows_adopted", "server_replaced", "service_ended", "service_started",
-    "sign_in", "sign_out", "slot_drained", "slot_looked_at", "store_moved", "trail_checkpointed", "trail_exported",
-    "trail_mended",
+    "key_rotated", "keys_refused", "node_drained", "node_forgotten", "node_joined", "node_left", "node_resumed",
+    "rescan_all", "restored", "restored_copy_checked", "rows_adopted", "server_replaced", "service_ended",
+    "service_started", "sign_in", "sign_out", "slot_drained", "slot_looked_at", "store_moved", "trail_checkpointed",
+    "trail_exported", "trail_mended",
 )  # fmt: skip
 
 ACTIONS: Final = tuple(sorted({*map(str, Event), *_OF_DEPOSITS, *_OF_PAYOUTS, *_OF_ESCROWS, *_OF_THE_SERVICE}))
