@@ -192,9 +192,9 @@ def test_a_payout_taken_for_a_stranger_s_because_the_daemon_missed_it_while_it_w
 
     of_call = Weather.of_call
     monkeypatch.setattr(Weather, "of_call", slow)
-    assert mill(3, 1, folder).problems == ()
+    assert mill(5, 1, folder).problems == ()
     monkeypatch.setattr(settle, "_ask", ask_once)
-    problems = mill(3, 1, folder).problems
+    problems = mill(5, 1, folder).problems
     assert any("paid by a transaction of ours" in problem for problem in problems)
 
 

@@ -22,6 +22,7 @@ from monero_escrow.escrows.decide import release
 from monero_escrow.store import audit_checkpoints, schema
 from monero_escrow.store.audit_checkpoints import checkpoints, sign_all
 from monero_escrow.store.audit_verify import verify
+from monero_escrow.store.origin import origin
 from monero_escrow.store.store import SqlStore
 from monero_escrow.store.transaction import Transaction
 from unit.engines import OpenStore, on_both_engines
@@ -40,7 +41,7 @@ def actions_of(store: SqlStore, chain: str) -> list[str]:
 async def test_a_run_is_noted_with_its_settings_and_its_end(ctx: Context, store: SqlStore) -> None:
     async with noted_end(ctx):
         await note_start(ctx)
-    assert actions_of(store, "node:commands") == ["service_started", "service_ended"]
+    assert actions_of(store, f"node:{origin().node}") == ["service_started", "service_ended"]
 
 
 def test_of_settings_that_may_hold_a_secret_an_auditor_sees_only_that_they_were_set(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ async def test_where_the_nodes_own_chain_is_broken_the_others_are_signed_all_the
     await note_start(ctx)
     await store.write(lambda tx: tx.audit.add("service", "noted", 1.0, escrow_id="one"))
     heads = schema.audit_heads
-    moved = update(heads).where(heads.c.chain == "node:commands").values(seq=7)
+    moved = update(heads).where(heads.c.chain == f"node:{origin().node}").values(seq=7)
     await store.write(lambda tx: tx.connection.execute(moved) and None)
 
     def signed() -> list[str]:

@@ -17,6 +17,7 @@ from monero_escrow.escrows.mainnet import (
     require_ready_for_mainnet,
     value_limits,
 )
+from monero_escrow.service import serve
 
 
 def settings(**changes: object) -> Settings:
@@ -100,12 +101,8 @@ def test_without_a_limit_on_all_nothing_is_counted() -> None:
     ValueLimits(None, None).check(10**18, nobody_asks)
 
 
-def test_nothing_is_made_where_mainnet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from monero_escrow.cli.run import serve
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MONERO_NETWORK", "mainnet")
-    monkeypatch.setenv("DB_ENCRYPTION_KEY", "a0" * 32)
+async def test_nothing_is_made_where_mainnet_is_refused(tmp_path: Path) -> None:
+    refused = settings(mainnet_acknowledgement="", db_encryption_key="a0" * 32, data_dir=tmp_path / "data")
     with pytest.raises(MainnetRefusedError):
-        serve()
-    assert list(tmp_path.iterdir()) == []
+        await serve(refused)
+    assert not refused.data_dir.exists()
