@@ -13,7 +13,7 @@ def test_loopback_is_this_machine(host: str) -> None:
     assert is_on_this_machine(f"http://{f'[{host}]' if ':' in host else host}:18081")
 
 
-_ELSEWHERE = ("", "0.0.0.0", "10.0.0.7", "localhost.example.com", "127.0.0.1.example.com", "fe80::1")  # noqa: S104
+_ELSEWHERE = ("", "0.0.0.0", "192.0.2.7", "localhost.example.com", "127.0.0.1.example.com", "fe80::1")  # noqa: S104
 
 
 @pytest.mark.parametrize("host", _ELSEWHERE)

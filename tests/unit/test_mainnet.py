@@ -47,7 +47,7 @@ def test_without_a_second_place_it_does_not_start() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://10.0.0.7:18081", "http://node.example.com:18081", "http://localhost.example.com:1"]
+    "url", ["http://wallets.example.com:18081", "http://node.example.com:18081", "http://localhost.example.com:1"]
 )
 def test_a_daemon_on_another_machine_is_not_asked_in_the_clear(url: str) -> None:
     with pytest.raises(MainnetRefusedError, match="plain HTTP"):

@@ -22,7 +22,7 @@ from monero_escrow.service import slots_of
 from unit.command_line import set_environment
 
 HERE = ("http://127.0.0.1:18082", "https://localhost:18083", "http://[::1]:18084")
-THERE = "https://10.0.0.7:18085"
+THERE = "https://wallets.example.com:18085"
 PIN = ":".join(["AB"] * 32)
 
 
@@ -93,7 +93,9 @@ def test_a_new_key_in_the_same_file_is_another_access(desk: Desk) -> None:
     assert {url for url in after if after[url] != before[url]} == {THERE}
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.7:18082", "http://wallets.example:18082", "http://127.0.0.1.example:1"])
+@pytest.mark.parametrize(
+    "url", ["http://wallets.example.com:18082", "http://wallets2.example.com:18082", "http://127.0.0.1.example:1"]
+)
 def test_plain_http_goes_to_this_machine_alone(desk: Desk, url: str) -> None:
     said = desk.refusal(url)
     assert f"{url} is plain HTTP to another machine" in said
@@ -153,7 +155,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(desk: Desk) -> None:
 def test_doctor_names_what_is_wrong_and_looks_at_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    set_environment(monkeypatch, tmp_path, MONERO_RPC_URLS=",".join([*HERE[:2], "http://10.0.0.7:18082"]))
+    set_environment(monkeypatch, tmp_path, MONERO_RPC_URLS=",".join([*HERE[:2], "http://wallets.example.com:18082"]))
     assert doctor(json_output=True) == 1
     findings = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
     assert "plain HTTP to another machine" in findings["wallet processes"]["message"]

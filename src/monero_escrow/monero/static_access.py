@@ -2,7 +2,7 @@
 
 MONERO_RPC_CREDENTIALS_FILE is TOML, a table for each URL, every line of it optional:
 
-    ["https://10.0.0.7:18082"]
+    ["https://wallets.example.com:18082"]
     login = "escrow:its password"                       # --rpc-login
     server_fingerprint = "AB:CD:…"                      # SHA-256 of its certificate
     client_certificate = "buyer.pem"                    # ours, whose fingerprint it has in
