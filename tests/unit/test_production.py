@@ -102,6 +102,7 @@ def _set(**changes: object) -> Change:
         ("network", Level.ERROR, _set(mainnet_acknowledgement="")),
         ("network", Level.WARNING, _set(monero_network="stagenet")),
         ("limits", Level.WARNING, _set(most_xmr_at_once=None)),
+        ("limits", Level.WARNING, _set(most_xmr_at_once="unlimited")),
         ("database key", Level.ERROR, _readable),
         ("database key", Level.ERROR, _key_in_environment),
         ("database key", Level.ERROR, _key_beside_the_data),
@@ -116,7 +117,11 @@ def _set(**changes: object) -> Change:
         ("backup", Level.WARNING, _old_backup),
         ("daemon", Level.ERROR, _set(monero_daemon_url=None)),
         ("daemon", Level.WARNING, _set(monero_daemon_url="https://node.example.com:18089")),
-        ("wallets", Level.ERROR, _set(monero_rpc_urls=tuple(f"http://10.0.0.7:{port}" for port in (1, 2, 3)))),
+        (
+            "wallets",
+            Level.ERROR,
+            _set(monero_rpc_urls=tuple(f"http://w.example.com:{port}" for port in (1, 2, 3))),
+        ),
         ("wallets", Level.WARNING, _set(monero_rpc_urls=tuple(f"http://127.0.0.1:{port}" for port in (1, 2, 3)))),
         ("callers", Level.ERROR, _set(server_host="0.0.0.0")),  # noqa: S104  what is looked for
         ("metrics", Level.WARNING, _set(metrics_token=None)),

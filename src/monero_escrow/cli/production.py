@@ -17,7 +17,7 @@ from typing import Final
 
 from monero_escrow.cli.doctor_callers import look_at_callers
 from monero_escrow.cli.findings import Finding, Level
-from monero_escrow.config import Settings, credential_of
+from monero_escrow.config import UNLIMITED, Settings, credential_of
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.loopback import is_on_this_machine
@@ -92,6 +92,8 @@ def _limits(settings: Settings) -> Said:
             "MOST_XMR_PER_ESCROW and MOST_XMR_AT_ONCE are not both set.",
             "Set them to what you could pay from your own pocket: a defect costs what lies in escrow.",
         )
+    if UNLIMITED in chosen:
+        return _warning("Any value is taken into escrow.", "Set MOST_XMR_PER_ESCROW and MOST_XMR_AT_ONCE to amounts.")
     return _ok(f"{chosen[0]} XMR an escrow, {chosen[1]} XMR at once")
 
 
