@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from monero_escrow.clock import SystemClock
+from monero_escrow.monero.waiting import until
 from monero_escrow.nodes import bell as bell_module
 from monero_escrow.nodes.bell import PostgresqlBell
 from monero_escrow.store.opening import open_postgresql
@@ -165,15 +166,14 @@ async def test_one_node_hears_what_another_rings_on_postgresql(database_url: str
         )
         async with ringing(listener, heard.put_nowait), ringing(ringer, lambda _escrow_id: None):
 
-            async def ring_until_heard() -> str:
+            async def is_heard() -> bool:
                 """It may take the listener a moment to be there, and who is not there hears nothing."""
-                while heard.empty():
-                    ringer.ring("one")
-                    listener.ring("of its own")
-                    await asyncio.sleep(0.01)
-                return heard.get_nowait()
+                ringer.ring("one")
+                listener.ring("of its own")
+                return not heard.empty()
 
-            assert await asyncio.wait_for(ring_until_heard(), DEADLINE_SECONDS) == "one"
+            await until(is_heard, limit_seconds=DEADLINE_SECONDS)
+            assert heard.get_nowait() == "one"
         while not heard.empty():
             assert heard.get_nowait() == "one"
     finally:
