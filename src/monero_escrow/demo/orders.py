@@ -182,7 +182,7 @@ class OrderLife:
     async def _decide(self, escrow: Escrow) -> Escrow:
         with step(f"{self._name}: the decision"):
             await self._order.decide(self._stage, escrow.escrow_id)
-        self._row.reached(Step.DECIDED, "payout: signing")
+        self._row.reached(Step.DECIDED, "payout: signing" if self._order.settles else "both have said what they say")
         return escrow
 
     async def _settle(self, escrow: Escrow) -> Escrow:
