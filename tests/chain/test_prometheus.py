@@ -64,10 +64,12 @@ async def test_prometheus_reads_the_service_and_finds_what_it_did(programs: Mone
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{prometheus_port}/api/v1") as api:
 
                 async def value(query: str) -> float | None:
-                    """What the query gives, as one number; None while there is nothing yet."""
+                    """What the query gives, as one number; None while there is nothing yet or it is still starting."""
                     try:
                         answer = await api.get("/query", params={"query": query})
                     except httpx2.TransportError:
+                        return None
+                    if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
                         return None
                     result: list[dict[str, Any]] = answer.json()["data"]["result"]
                     return float(result[0]["value"][1]) if result else None
