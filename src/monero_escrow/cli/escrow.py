@@ -88,8 +88,8 @@ def show(escrow_id: str, /, *, operations: bool = True, json_output: Json = Fals
         return
     escrow, console = view.escrow, Console()
     console.print(f"[bold]{escrow.id}[/bold]  order {escape(escrow.order_id)} of {escrow.shop_id}", highlight=False)
-    since = f", for {span(now - story[-1].at)}" if story else ""
-    console.print(f"[bold]{escrow.state}[/bold]{since}: {escape(view.waits_for)}", highlight=False)
+    lasted = span(now - view.since)
+    console.print(f"[bold]{escrow.state}[/bold], for {lasted}: {escape(view.waits_for)}", highlight=False)
     for scope in (Scope.SHOP, Scope.ARBITER):
         if actions := actions_now(view, scope):
             console.print(f"  the {scope} may: {', '.join(actions)}", highlight=False)

@@ -14,8 +14,7 @@ from monero_escrow.store.audit_seal import name_of
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.escrows import InvalidCursorError
 from monero_escrow.web.pages.escrow_list import LONGEST_SEARCH, SearchTooLongError
-from monero_escrow.web.pages.story import told
-from monero_escrow.web.pages.words import sentence
+from monero_escrow.web.pages.story import told, what_was_done
 
 PATH: Final = "/admin/audit"
 PAGE_ROWS: Final = 50
@@ -85,9 +84,7 @@ class Line:
     @property
     def what(self) -> str:
         """What was done, and where it led if it led anywhere."""
-        row = self.entry.row
-        moved = row.to_state is not None and row.to_state != row.from_state
-        return sentence(row.action) + (f" → {sentence(str(row.to_state)).lower()}" if moved else "")
+        return what_was_done(self.entry.row)
 
     @property
     def more(self) -> str:
