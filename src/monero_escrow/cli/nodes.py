@@ -15,6 +15,7 @@ from monero_escrow.cli.database import in_database, when
 from monero_escrow.cli.options import Json
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.escrows.operate import drain_node, forget_node
 from monero_escrow.nodes.bell import ANY_ESCROW
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
@@ -98,7 +99,7 @@ def drain(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_drained", name, lambda tx: tx.nodes.drain(name))
+    _change(lambda tx, actor: drain_node(tx, name, actor, drains=True))
     print(f"{name} takes up nothing new. When `monero-escrow nodes` shows that it works on 0 escrows, stop it.")
 
 
@@ -111,7 +112,7 @@ def resume(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_resumed", name, lambda tx: tx.nodes.drain(name, drains=False))
+    _change(lambda tx, actor: drain_node(tx, name, actor, drains=False))
     print(f"{name} takes up work again.")
 
 
@@ -126,19 +127,15 @@ def forget(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_forgotten", name, lambda tx: tx.nodes.forget(name))
+    _change(lambda tx, actor: forget_node(tx, name, actor))
     print(f"{name} is forgotten. Should it come back, it joins as a new node.")
 
 
-def _change(action: str, name: str, change: Callable[[Transaction], None]) -> None:
-    """One change of one node, and the audit row of it. Raises NotSharedError, NotFoundError, ConflictError."""
+def _change(change: Callable[[Transaction, str], None]) -> None:
+    """One change of one node, by whoever types the command. Raises NotSharedError, NotFoundError, ConflictError."""
     _require_shared()
-
-    def work(tx: Transaction) -> None:
-        change(tx)
-        tx.audit.add(f"operator:{getpass.getuser()}", action, tx.nodes.now(), detail={"node": name})
-
-    in_database(work, writes=True, wakes=ANY_ESCROW)
+    actor = f"operator:{getpass.getuser()}"
+    in_database(lambda tx: change(tx, actor), writes=True, wakes=ANY_ESCROW)
 
 
 def _require_shared() -> None:

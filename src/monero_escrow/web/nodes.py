@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from monero_escrow.escrows.operate import drain_node
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller, OperatorCaller
@@ -78,9 +79,7 @@ async def resume(name: NodeName, caller: OperatorCaller, conductor: TheConductor
 
 async def _drain(name: str, caller: Caller, conductor: TheConductor, *, drains: bool) -> Nodes:
     def change(tx: Transaction) -> list[NodeRecord]:
-        tx.nodes.drain(name, drains=drains)
-        action = "node_drained" if drains else "node_resumed"
-        tx.audit.add(caller.actor, action, conductor.ctx.clock.now(), detail={"node": name})
+        drain_node(tx, name, caller.actor, drains=drains)
         return tx.nodes.all()
 
     return _nodes(await conductor.ctx.store.write(change))
