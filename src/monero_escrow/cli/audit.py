@@ -10,17 +10,17 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.words import many, moment, parse_moment
 from monero_escrow.escrows.books import entries, write_csv, write_json_lines
 from monero_escrow.store.audit_adopt import adopt
 from monero_escrow.store.audit_check import Trouble
@@ -86,7 +86,7 @@ def export_trail(file: Path, /, *, since: Since = None, json_output: Json = Fals
     file
         The new file; nothing is ever replaced.
     """
-    _print_exported(file, _export(file, since=_parsed_time(since), rows=True), json_output)
+    _print_exported(file, _export(file, since=None if since is None else parse_moment(since), rows=True), json_output)
 
 
 @audit_app.command(name="checkpoint")
@@ -119,7 +119,7 @@ def write_books(file: Path, /, *, since: Since = None) -> None:
     kinds = {".csv": write_csv, ".jsonl": write_json_lines}
     if file.suffix not in kinds:
         raise InvalidInputError("The books are .csv or .jsonl.", what_to_do="Let the file's name end in one of them.")
-    write, first = kinds[file.suffix], _parsed_time(since)
+    write, first = kinds[file.suffix], None if since is None else parse_moment(since)
 
     def read_and_write(tx: Transaction) -> int:
         be_patient(tx.connection)
@@ -213,24 +213,12 @@ def _parsed_key(text: str) -> bytes:
     return key
 
 
-def _parsed_time(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInputError(
-            "--since is no date.", what_to_do="Write 2026-01-31, or 2026-01-31T12:00:00Z."
-        ) from None
-    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-
-
 def _print_exported(file: Path, done: Exported, json_output: bool) -> None:
     if json_output:
         print(json.dumps({"file": str(file), "rows": done.rows, "checkpoints": done.checkpoints}))
         return
     print(file)
-    counts = f"{_many(done.rows, 'row')}, {_many(done.checkpoints, 'signed checkpoint')}"
+    counts = f"{many(done.rows, 'row')}, {many(done.checkpoints, 'signed checkpoint')}"
     print(f"{counts}. Keep it where the service's machine cannot write.")
 
 
@@ -246,19 +234,15 @@ def _print_verified(found: Verified, json_output: bool) -> None:
 
 
 def _summary(found: Verified, troubles: Sequence[Trouble]) -> str:
-    chains, signed = _many(found.chains, "chain"), _many(found.checkpoints, "checkpoint")
-    counts = f"{_many(found.rows, 'row')} in {chains}, {signed}"
+    chains, signed = many(found.chains, "chain"), many(found.checkpoints, "checkpoint")
+    counts = f"{many(found.rows, 'row')} in {chains}, {signed}"
     later = f" {found.chained_later} rows were written by an earlier version and chained later." * bool(
         found.chained_later
     )
     if not troubles:
         return f"The audit trail is whole: {counts}.{later}"
     print("Nobody but the service writes there: docs/audit.md says what to do.", file=sys.stderr)
-    return f"The audit trail is not whole: {_many(len(troubles), 'trouble')} in {counts}.{later}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"The audit trail is not whole: {many(len(troubles), 'trouble')} in {counts}.{later}"
 
 
 def _counts(found: Verified) -> dict[str, object]:
@@ -268,7 +252,7 @@ def _counts(found: Verified) -> dict[str, object]:
         "chains": found.chains,
         "checkpoints": found.checkpoints,
         "chained_later": found.chained_later,
-        "verified_at": when(time.time()),
+        "verified_at": moment(time.time()),
     }
 
 

@@ -10,9 +10,10 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.words import moment
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.transaction import Transaction
 
@@ -84,9 +85,9 @@ def list_keys(*, json_output: Json = False) -> None:
                 "scope": key.scope,
                 "shop": key.shop_id,
                 "name": key.name,
-                "created_at": when(key.created_at),
-                "expires_at": when(key.expires_at),
-                "revoked_at": when(key.revoked_at),
+                "created_at": moment(key.created_at),
+                "expires_at": moment(key.expires_at, ""),
+                "revoked_at": moment(key.revoked_at, ""),
             }
             for key in keys
         ]
@@ -99,9 +100,9 @@ def list_keys(*, json_output: Json = False) -> None:
             key.scope,
             key.shop_id or "",
             key.name,
-            when(key.created_at),
-            when(key.expires_at),
-            when(key.revoked_at),
+            moment(key.created_at),
+            moment(key.expires_at, ""),
+            moment(key.revoked_at, ""),
         )
     Console().print(table)
 

@@ -5,26 +5,22 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable
-from typing import Final
 
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import in_database, when
+from monero_escrow.cli.database import in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.words import lasting, moment
 from monero_escrow.escrows.operate import drain_node, forget_node
 from monero_escrow.nodes.bell import ANY_ESCROW
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
 
 nodes_app = App(name="nodes", help="List, drain and forget the nodes that share a PostgreSQL database.")
-
-_MINUTE_SECONDS: Final = 60
-_HOUR_SECONDS: Final = 3_600
-_DAY_SECONDS: Final = 86_400
 
 
 class NotSharedError(EscrowError):
@@ -55,23 +51,15 @@ def list_nodes(*, json_output: Json = False) -> None:
 
 def _state(node: NodeRecord, now: float) -> str:
     if not node.alive:
-        return f"[red]silent for {_span(now - node.seen_at)}[/red]"
+        return f"[red]silent for {lasting(now - node.seen_at)}[/red]"
     if node.draining_at is not None:
-        return f"[yellow]draining for {_span(now - node.draining_at)}[/yellow]"
+        return f"[yellow]draining for {lasting(now - node.draining_at)}[/yellow]"
     return "[green]alive[/green]"
 
 
 def _lease(node: NodeRecord, now: float) -> str:
     left = node.lease_until - now
-    return f"{_span(left)} left" if node.alive else f"over for {_span(-left)}"
-
-
-def _span(seconds: float) -> str:
-    """A time span in the largest unit of which there are two."""
-    for unit, name in ((_DAY_SECONDS, "d"), (_HOUR_SECONDS, "h"), (_MINUTE_SECONDS, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{max(0.0, seconds):.0f} s"
+    return f"{lasting(left)} left" if node.alive else f"over for {lasting(-left)}"
 
 
 def _as_json(node: NodeRecord, now: float) -> dict[str, object]:
@@ -82,7 +70,7 @@ def _as_json(node: NodeRecord, now: float) -> dict[str, object]:
         "version": node.version,
         "slots": node.slots,
         "working_on": node.working_on,
-        "started_at": when(node.started_at),
+        "started_at": moment(node.started_at),
         "silent_seconds": round(now - node.seen_at, 1),
         "lease_seconds": round(node.lease_until - now, 1),
     }

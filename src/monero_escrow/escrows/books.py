@@ -11,13 +11,12 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from sqlalchemy import select
 
 from monero_escrow.core.money import format_xmr
-from monero_escrow.escrows.context import short
+from monero_escrow.core.words import iso_time, short
 from monero_escrow.escrows.views import planned_payments
 from monero_escrow.store import schema
 from monero_escrow.store.records import PayoutRecord
@@ -64,7 +63,7 @@ def _deposits(tx: Transaction, escrow_id: str, shop: str, order: str, address: s
         yield (
             output.seen_at,
             Entry(
-                time=_iso(output.seen_at),
+                time=iso_time(output.seen_at),
                 kind="deposit",
                 status=output.status.value,
                 shop_id=shop,
@@ -98,7 +97,7 @@ def _payment(
     payout: PayoutRecord, at: float, shop: str, order: str, address: str, amount_piconero: int, fee_piconero: int
 ) -> Entry:
     return Entry(
-        time=_iso(at),
+        time=iso_time(at),
         kind=payout.plan.kind.value,
         status=payout.state.value,
         shop_id=shop,
@@ -140,7 +139,3 @@ def _cell(value: str | int | None) -> str:
     """A cell that no spreadsheet runs: an order id is whatever a shop's customer made it."""
     text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

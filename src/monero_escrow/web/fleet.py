@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.core.words import iso_time
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.fleet import Fleet
 from monero_escrow.fleet.leases import Lease
@@ -16,7 +17,6 @@ from monero_escrow.fleet.supervisor import Step
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.render import iso_time
 
 router = APIRouter(tags=["operation"])
 

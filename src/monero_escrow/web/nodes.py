@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from monero_escrow.core.words import iso_time
 from monero_escrow.escrows.operate import drain_node
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller, OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.render import iso_time
 
 router = APIRouter(prefix="/admin/nodes", tags=["operation"])
 

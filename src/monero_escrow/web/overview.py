@@ -12,13 +12,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.words import iso_time, percentile
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.fleet import FleetAnswer
 from monero_escrow.web.openapi import problem_answers
 from monero_escrow.web.pages import board
-from monero_escrow.web.pages.charts import percentile
 from monero_escrow.web.pages.live import Live, Sample, SetUp
-from monero_escrow.web.render import iso_time
 from monero_escrow.web.schemas import Health
 
 router = APIRouter(tags=["operation"])

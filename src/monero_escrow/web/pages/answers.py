@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monero_escrow.core.errors import EscrowError, InvalidInputError
+from monero_escrow.core.words import lasting, moment, short
 from monero_escrow.web.pages import words
 from monero_escrow.web.pages.attempts import WINDOW_SECONDS, TooManyAttemptsError
 from monero_escrow.web.pages.forms import ForeignFormError
@@ -43,8 +44,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "xmr": words.xmr, "short": words.shortened, "lasting": words.lasting, "moment": words.moment,
-        "sentence": words.sentence,
+        "xmr": words.xmr, "sentence": words.sentence,
+        "short": short, "lasting": lasting, "moment": moment,
     }  # fmt: skip
     made.globals["static"] = address_of
     return made

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.core.words import lasting
 from monero_escrow.web.fleet import FleetAnswer, FleetClass, FleetSlot
 from monero_escrow.web.pages.live import Sample
-from monero_escrow.web.pages.words import lasting
 
 
 @dataclass(frozen=True, slots=True)

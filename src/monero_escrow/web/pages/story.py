@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.money import format_xmr
+from monero_escrow.core.words import lasting
 from monero_escrow.escrows.views import EscrowView, Round, has_moved, planned_payments, rounds_of
 from monero_escrow.store.records import AuditRecord, PayoutState, Scope
 from monero_escrow.web.access import actions_now
 from monero_escrow.web.pages.held_choices import CHOICES
-from monero_escrow.web.pages.words import lasting, sentence
+from monero_escrow.web.pages.words import sentence
 
 _ORDINARY: Final = (
     State.SETTING_UP, State.AWAITING_DEPOSIT, State.FUNDED, State.PAYING_OUT, State.SETTLED,
