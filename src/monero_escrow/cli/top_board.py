@@ -16,8 +16,8 @@ from rich.text import Text
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.words import lasting
+from monero_escrow.web.board import Cell, RoleBoard, role_boards
 from monero_escrow.web.overview import Overview, SetUpTimes, Verdict
-from monero_escrow.web.pages.board import Cell, RoleBoard, role_boards
 
 MARKS: Final[Mapping[str, tuple[str, str]]] = {
     "leased": ("●", "cyan"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monero_escrow.core.words import lasting, percentile
-from monero_escrow.web.pages.live import HISTORY_SECONDS, SetUp, Usage
+from monero_escrow.web.live import HISTORY_SECONDS, SetUp, Usage
 
 WIDTH, HEIGHT = 640, 160
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 10, 24
