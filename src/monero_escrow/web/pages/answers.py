@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monero_escrow.core.errors import EscrowError, InvalidInputError
 from monero_escrow.core.words import lasting, moment, short
-from monero_escrow.web.pages import words
+from monero_escrow.web.pages import ROOT, words
 from monero_escrow.web.pages.attempts import WINDOW_SECONDS, TooManyAttemptsError
 from monero_escrow.web.pages.forms import ForeignFormError
 from monero_escrow.web.pages.session import SignInNeeded, Viewer, forget_cookie
@@ -47,7 +47,7 @@ def environment() -> Environment:
         "xmr": words.xmr, "sentence": words.sentence,
         "short": short, "lasting": lasting, "moment": moment,
     }  # fmt: skip
-    made.globals["static"] = address_of
+    made.globals |= {"static": address_of, "root": ROOT}
     return made
 
 

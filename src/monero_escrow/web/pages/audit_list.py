@@ -9,14 +9,15 @@ from typing import Final
 from urllib.parse import urlencode
 
 from monero_escrow.core.words import parse_moment
-from monero_escrow.store.audit_browse import MOST_ESCROWS, ROWS_A_LOOK, Entry, Looked, Wanted
+from monero_escrow.store.audit_browse import MOST_ESCROWS, ROWS_A_LOOK, Looked, TrailEntry, Wanted
 from monero_escrow.store.audit_seal import name_of
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.escrows import InvalidCursorError
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.escrow_list import LONGEST_SEARCH, SearchTooLongError
 from monero_escrow.web.pages.story import told, what_was_done
 
-PATH: Final = "/admin/audit"
+PATH: Final = f"{ROOT}/audit"
 PAGE_ROWS: Final = 50
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -73,7 +74,7 @@ class AuditSearch:
 class Line:
     """A row of the trail as it is read."""
 
-    entry: Entry
+    entry: TrailEntry
 
     @property
     def what(self) -> str:

@@ -37,7 +37,7 @@ _MEANS: Final[Mapping[Problem, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TrailFinding:
     """One thing that is wrong, what it means, and where its rows are shown."""
 
     what: str
@@ -46,10 +46,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrailVerdict:
     """What was found; `more` is how many troubles it does not name."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[TrailFinding, ...]
     more: int
     checked: str
     one_escrow: bool = False
@@ -68,18 +68,18 @@ class Verdict:
         return f"{of_what} is not whole: {many(len(self.findings) + self.more, 'thing')} to look at."
 
 
-def verdict_of(found: Verified, *, one_escrow: bool = False) -> Verdict:
+def verdict_of(found: Verified, *, one_escrow: bool = False) -> TrailVerdict:
     """In words."""
     shown = found.troubles[:MOST_SHOWN]
     rows, chains = many(found.rows, "row"), many(found.chains, "chain")
     checked = f"{rows} in {chains}, {many(found.checkpoints, 'signed checkpoint')}."
     if found.chained_later:
         checked += f" {many(found.chained_later, 'row')} of an earlier version, chained later."
-    return Verdict(_findings(shown), len(found.troubles) - len(shown), checked, one_escrow)
+    return TrailVerdict(_findings(shown), len(found.troubles) - len(shown), checked, one_escrow)
 
 
-def _findings(troubles: Sequence[Trouble]) -> tuple[Finding, ...]:
-    return tuple(Finding(one.message, _MEANS[one.problem], _rows_of(one.chain)) for one in troubles)
+def _findings(troubles: Sequence[Trouble]) -> tuple[TrailFinding, ...]:
+    return tuple(TrailFinding(one.message, _MEANS[one.problem], _rows_of(one.chain)) for one in troubles)
 
 
 def _rows_of(chain: str | None) -> str | None:

@@ -15,10 +15,11 @@ from monero_escrow.escrows.operate import drain_node, fleet_of, reload_fleet
 from monero_escrow.fleet.slot import Slot
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.fleet import fleet_now
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
-from monero_escrow.web.pages.session import COOKIE_PATH, OperatorViewer, TheForm, Viewer
+from monero_escrow.web.pages.session import OperatorViewer, TheForm, Viewer
 
-PATH = f"{COOKIE_PATH}/slots"
+PATH = f"{ROOT}/slots"
 
 router = APIRouter(prefix=PATH, include_in_schema=False, route_class=PageRoute)
 
