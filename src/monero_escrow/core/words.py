@@ -60,7 +60,7 @@ def parse_moment(text: str) -> float:
         at = datetime.fromisoformat(text.strip())
         return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
-        raise NoMomentError("A time that is to bound the rows is none.") from None
+        raise NoMomentError("That is no date and no time.") from None
 
 
 def many(count: int, what: str) -> str:
