@@ -150,7 +150,7 @@ _TOLD = {
     "The cursor is none that this service gave.": {
         "cursor": ["made-up", "0", "-1", "1.5", "9" * 19, "A" * 5_000, "\u0661", "1'"]
     },
-    "bound the rows is none": {name: ["soon", "2026-13-01", "x" * 9_999] for name in ("since", "until")},
+    "no date and no time": {name: ["soon", "2026-13-01", "x" * 9_999] for name in ("since", "until")},
 }
 
 

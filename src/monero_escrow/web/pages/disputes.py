@@ -19,13 +19,13 @@ from monero_escrow.store.records import EscrowRecord, EvidenceRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
-from monero_escrow.web.pages import desk
+from monero_escrow.web.pages import ROOT, desk
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
 from monero_escrow.web.pages.desk import RulingChangedError, Split
-from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, ArbiterViewer, TheForm, Viewer
+from monero_escrow.web.pages.session import AnyViewer, ArbiterViewer, TheForm, Viewer
 from monero_escrow.web.problems import problem_of
 
-router = APIRouter(prefix=f"{COOKIE_PATH}/disputes", include_in_schema=False, route_class=PageRoute)
+router = APIRouter(prefix=f"{ROOT}/disputes", include_in_schema=False, route_class=PageRoute)
 
 _MOST_LISTED = 200
 _HALF = "50"
@@ -107,7 +107,7 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
-    return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+    return go_to(f"{ROOT}/escrows/{escrow_id}")
 
 
 @router.post("/{escrow_id}/dismiss")
@@ -122,7 +122,7 @@ async def dismiss(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
-    return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+    return go_to(f"{ROOT}/escrows/{escrow_id}")
 
 
 async def _dispute(ctx: Context, viewer: Viewer, escrow_id: str, share: int) -> Dispute:
