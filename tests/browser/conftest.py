@@ -27,8 +27,8 @@ from monero_escrow.monero.fake.wallet_rpc import FakeWalletRpc
 from monero_escrow.monero.waiting import until
 from monero_escrow.service import _Server
 from monero_escrow.store.records import Scope
+from monero_escrow.web import live
 from monero_escrow.web.app import create_app
-from monero_escrow.web.pages import live
 from monero_escrow.web.pages.install import close_pages, live_of
 from unit.fake_service import Town, settings_of
 

@@ -153,7 +153,7 @@ async def the_ruling_is_in_the_trail(window: Window, escrow_id: str) -> None:
     page = window.page
     await window.sign_in(wanted=f"/escrows/{escrow_id}")
     await page.get_by_role("link", name="Its rows in the audit trail").click()
-    ruled = page.locator("tbody tr", has_text="Ruling → paying out")
+    ruled = page.locator("tbody tr", has_text="The arbiter ruled → paying out")
     await expect(ruled).to_contain_text("arbiter:Judge:")
     await expect(ruled).to_contain_text("127.0.0.1")
     await page.get_by_role("button", name="Verify this escrow's rows").click()
@@ -176,7 +176,7 @@ async def test_a_row_that_somebody_changed_is_named_and_leads_to_its_escrow(wind
         await window.is_usable_by_everybody()
         await window.picture("audit-not-whole")
         await page.get_by_role("link", name=f"escrow {escrow_id}, row 1: is not as the service wrote it.").click()
-        await expect(page.locator("tbody tr", has_text="Init escrow")).to_contain_text("nobody")
+        await expect(page.locator("tbody tr", has_text="The shop opened the escrow")).to_contain_text("nobody")
     finally:
         await store.write(lambda tx: tx.connection.execute(changed.values(actor="shop:test")))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monero_escrow.core.growth import ClassLoad, ClassState, GrowthLimits, Memory, decide
@@ -133,12 +134,13 @@ def test_through_any_storm_the_fleet_stays_within_its_bounds_and_serves_everybod
 
 
 @slow
+@example(busy_slots=0.75, service_seconds=17.0)
 @given(st.floats(0.05, 12), st.floats(0.3, 20))
 def test_under_steady_load_the_fleet_finds_its_size_and_keeps_it(busy_slots: float, service_seconds: float) -> None:
-    """An order every so many seconds, so that `busy_slots` are needed on average. One step down takes a minute."""
+    """An order every so many seconds to the end, so that `busy_slots` are needed on average."""
     every = service_seconds / busy_slots
     fleet = Trios(MANY_CORES, service_seconds=service_seconds, shares_cores=False)
-    fleet.run((number * every for number in range(int(HOUR / every))), HOUR)
+    fleet.run((number * every for number in range(math.ceil(HOUR / every))), HOUR)
 
     assert [at for at, _ in fleet.sizes if at > 0.8 * HOUR] == []
 

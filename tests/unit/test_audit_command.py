@@ -252,4 +252,4 @@ def test_doctor_looks_at_the_newest_rows_and_says_how_to_look_at_all(store: SqlS
 def test_doctor_warns_of_what_no_checkpoint_signs(store: SqlStore, capsys: Said) -> None:
     store.write_now(lambda tx: tx.audit.add("service", "late", 1.7e9 + 7_200, escrow_id="one"))
     ((level, message),) = doctors_words(capsys)
-    assert (level, message) == ("warning", "no checkpoint signs what was done in the 2 h 0 min before its newest row")
+    assert (level, message) == ("warning", "no checkpoint signs what was done in the 2 h before its newest row")

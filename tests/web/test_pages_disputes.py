@@ -13,10 +13,10 @@ import pytest
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.payout import PayoutKind
 from monero_escrow.core.roles import Role
+from monero_escrow.core.words import moment
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.evidence import add_evidence
 from monero_escrow.monero.ports import FeeEstimate
-from monero_escrow.web.pages.words import moment
 from web.page_visits import form_token_of, read, send, signed_in
 from web.world import XMR, Coin, World
 

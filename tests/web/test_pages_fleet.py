@@ -40,6 +40,18 @@ async def test_without_a_fleet_nothing_is_reloaded_and_that_is_told(world: World
     assert "cannot be changed while it runs" in answer.text
 
 
+async def test_a_node_is_drained_and_resumed_and_what_is_neither_is_refused(world: World) -> None:
+    await world.store.write(lambda tx: tx.nodes.join("1", "here", "0.1.0", 15.0))
+    async with signed_in(world) as browser:
+        assert (await send(browser, "/admin/slots/nodes", {"node": "here", "do": "drain"})).status_code == 303
+        for unknown in ("", "Drain", "forget"):
+            refused = await send(browser, "/admin/slots/nodes", {"node": "here", "do": unknown})
+            assert refused.status_code == 422, unknown
+        assert "draining" in await read(browser, "/admin/slots")
+        assert (await send(browser, "/admin/slots/nodes", {"node": "here", "do": "resume"})).status_code == 303
+    assert await actions(world) == ["node_drained", "node_resumed"]
+
+
 async def test_an_arbiter_and_a_foreign_form_change_nothing(world: World) -> None:
     name = world.pool.slots[0].name
     async with signed_in(world, "arbiter") as browser:

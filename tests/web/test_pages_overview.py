@@ -14,9 +14,9 @@ from monero_escrow.core.roles import TRIO, Role
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.held import hold
 from monero_escrow.store.store import DatabaseBusyError
-from monero_escrow.web.pages import live as live_module
+from monero_escrow.web import live as live_module
+from monero_escrow.web.live import Fragments, Sample
 from monero_escrow.web.pages.install import live_of
-from monero_escrow.web.pages.live import Fragments
 from web.page_visits import read, signed_in
 from web.world import Coin, World, mark_sick
 
@@ -32,6 +32,24 @@ async def test_all_well(world: World) -> None:
     assert "Yes. Every role has a process to work with." in page
     assert "No set-up is under way. Nobody waits for a process." in page
     assert "No set-up has ended in the last hours." in page
+
+
+async def test_a_page_is_drawn_once_and_none_for_whoever_asks_the_api(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, drawn = live_of(world.app), []
+
+    def draw(sample: Sample) -> Fragments:
+        drawn.append(sample)
+        return {"verdict": "<p>Yes.</p>"}
+
+    monkeypatch.setattr(live, "_draw", draw)
+    monkeypatch.setattr(live_module, "SAMPLE_SECONDS", 3_600.0)
+    async with world.client("operator") as client:
+        assert (await client.get("/admin/overview")).status_code == 200
+    assert drawn == []
+    assert await live.fragments() is await live.fragments()
+    assert drawn == [await live.sample()]
 
 
 async def test_a_held_payout_is_the_first_thing_to_see(world: World) -> None:

@@ -15,11 +15,12 @@ from typing import Final
 from cyclopts import App
 
 from monero_escrow.cli.books import write_books
-from monero_escrow.cli.database import actor, in_database, when, with_store
+from monero_escrow.cli.database import actor, in_database, with_store
 from monero_escrow.cli.options import Json, Since, parsed_time
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.words import many, moment
 from monero_escrow.store.audit_adopt import adopt
 from monero_escrow.store.audit_check import Trouble, Verified
 from monero_escrow.store.audit_checkpoints import sign_all
@@ -178,7 +179,7 @@ def _print_exported(file: Path, done: Exported, json_output: bool) -> None:
         print(json.dumps({"file": str(file), "rows": done.rows, "checkpoints": done.checkpoints}))
         return
     print(file)
-    counts = f"{_many(done.rows, 'row')}, {_many(done.checkpoints, 'signed checkpoint')}"
+    counts = f"{many(done.rows, 'row')}, {many(done.checkpoints, 'signed checkpoint')}"
     print(f"{counts}. Keep it where the service's machine cannot write.")
 
 
@@ -194,19 +195,15 @@ def _print_verified(found: Verified, json_output: bool) -> None:
 
 
 def _summary(found: Verified, troubles: Sequence[Trouble]) -> str:
-    chains, signed = _many(found.chains, "chain"), _many(found.checkpoints, "checkpoint")
-    counts = f"{_many(found.rows, 'row')} in {chains}, {signed}"
+    chains, signed = many(found.chains, "chain"), many(found.checkpoints, "checkpoint")
+    counts = f"{many(found.rows, 'row')} in {chains}, {signed}"
     later = f" {found.chained_later} rows were written by an earlier version and chained later." * bool(
         found.chained_later
     )
     if not troubles:
         return f"The audit trail is whole: {counts}.{later}"
     print("Nobody but the service writes there: docs/audit.md says what to do.", file=sys.stderr)
-    return f"The audit trail is not whole: {_many(len(troubles), 'trouble')} in {counts}.{later}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"The audit trail is not whole: {many(len(troubles), 'trouble')} in {counts}.{later}"
 
 
 def _counts(found: Verified) -> dict[str, object]:
@@ -216,7 +213,7 @@ def _counts(found: Verified) -> dict[str, object]:
         "chains": found.chains,
         "checkpoints": found.checkpoints,
         "chained_later": found.chained_later,
-        "verified_at": when(time.time()),
+        "verified_at": moment(time.time()),
     }
 
 

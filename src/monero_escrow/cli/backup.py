@@ -17,14 +17,14 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import actor, in_database, when
+from monero_escrow.cli.database import actor, in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.cli.progress import ProgressBar
 from monero_escrow.config import Settings, load_settings
 from monero_escrow.core.errors import EscrowError, InvalidInputError
+from monero_escrow.core.words import moment, short
 from monero_escrow.escrows import drill as drills
 from monero_escrow.escrows import restore as restores
-from monero_escrow.escrows.context import short
 from monero_escrow.monero.programs import find_programs
 from monero_escrow.service import only_one
 from monero_escrow.store.backup import BackupFailedError, Contents, make_backup
@@ -89,7 +89,7 @@ def _place(settings: Settings, file: Path | None, now: float) -> Path:
 
 
 def _summary(contents: Contents) -> str:
-    newest = f", the newest of {when(contents.newest_escrow_at)}" if contents.escrows else ""
+    newest = f", the newest of {moment(contents.newest_escrow_at)}" if contents.escrows else ""
     return (
         f"{contents.escrows} escrows{newest}; {contents.trios} trios of wallets, {contents.payouts} payouts; "
         f"{contents.size_bytes / 1e6:.1f} MB."
@@ -112,7 +112,7 @@ def restore(file: Path, /, *, json_output: Json = False) -> None:
         counts = {"quarantined": restored.quarantined, "recovered": restored.recovered}
         print(json.dumps({**asdict(restored.contents), **counts}))
         return
-    copied_at = when(restored.contents.copied_at)
+    copied_at = moment(restored.contents.copied_at)
     print(f"{settings.database_path} is as it was at {copied_at} UTC.")
     print(_summary(restored.contents))
     if settings.backup_url is None:

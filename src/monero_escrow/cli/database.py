@@ -7,7 +7,6 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from monero_escrow.config import Settings, SettingsError, load_settings
@@ -88,8 +87,3 @@ def _opened(settings: Settings, *, makes: bool) -> SqlStore:
     where = f"in {folder}" if url is None else f"at {place_of(url.get_secret_value())}"
     print(f"Made a new database {where}.", file=sys.stderr)
     return store
-
-
-def when(at: float | None) -> str:
-    """A time as tables show it: UTC, to the second."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

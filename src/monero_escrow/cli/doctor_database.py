@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import text
 
-from monero_escrow.cli.escrow import span
 from monero_escrow.cli.findings import Finding, Level
 from monero_escrow.config import Settings
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.words import lasting
 from monero_escrow.service import open_store
 from monero_escrow.store import facts
 from monero_escrow.store.audit_glance import glance
@@ -85,7 +85,7 @@ async def _audit(store: SqlStore) -> list[Finding]:
         hint = f"Find out who changed the database beside the service: {verify}."
         return [Finding(Level.ERROR, _AUDIT, trouble.message, hint) for trouble in seen.troubles[:_MOST_TROUBLES]]
     if seen.unsigned_seconds > _LONGEST_UNSIGNED_SECONDS:
-        message = f"no checkpoint signs what was done in the {span(seen.unsigned_seconds)} before its newest row"
+        message = f"no checkpoint signs what was done in the {lasting(seen.unsigned_seconds)} before its newest row"
         hint = "Start the service, which signs every ten minutes; or `monero-escrow audit checkpoint FILE` signs now."
         return [Finding(Level.WARNING, _AUDIT, message, hint)]
     return [Finding(Level.OK, _AUDIT, f"the newest {seen.rows} rows and their chains are whole; {verify}")]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from monero_escrow.cli.database import actor, goes_on, in_database, when
+from monero_escrow.cli.database import actor, goes_on, in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.money import format_xmr
-from monero_escrow.escrows.context import short
+from monero_escrow.core.words import lasting, moment, short
 from monero_escrow.escrows.held import to_replace, to_resume
 from monero_escrow.escrows.timeline import Chapter, operator_can, timeline
 from monero_escrow.escrows.views import EscrowView, escrow_view
@@ -62,7 +62,7 @@ def list_escrows(*, state: State | None = None, limit: Limit = 50, json_output: 
     for row in found:
         amount = format_xmr(row.terms.amount_piconero)
         table.add_row(
-            row.id, f"{row.shop_id}/{row.order_id}", row.state, amount, when(row.created_at), row.trouble or ""
+            row.id, f"{row.shop_id}/{row.order_id}", row.state, amount, moment(row.created_at), row.trouble or ""
         )
     Console().print(table)
 
@@ -87,8 +87,8 @@ def show(escrow_id: str, /, *, operations: bool = True, json_output: Json = Fals
         return
     escrow, console = view.escrow, Console()
     console.print(f"[bold]{escrow.id}[/bold]  order {escape(escrow.order_id)} of {escrow.shop_id}", highlight=False)
-    since = f", for {span(now - story[-1].at)}" if story else ""
-    console.print(f"[bold]{escrow.state}[/bold]{since}: {escape(view.waits_for)}", highlight=False)
+    lasted = lasting(now - view.since)
+    console.print(f"[bold]{escrow.state}[/bold], for {lasted}: {escape(view.waits_for)}", highlight=False)
     for scope in (Scope.SHOP, Scope.ARBITER):
         if actions := actions_now(view, scope):
             console.print(f"  the {scope} may: {', '.join(actions)}", highlight=False)
@@ -126,27 +126,13 @@ def _story(story: Sequence[Chapter], operations: bool) -> Table:
     for one in story:
         if one.operation and one.trouble is None and not operations:
             continue
-        after = "" if before is None else span(one.at - before)
+        after = "" if before is None else lasting(one.at - before)
         what = one.what if one.trouble is None else f"{one.what}: {one.trouble}"
         style = "red" if one.trouble else "dim" if one.operation else None
-        took = "" if one.seconds is None else span(one.seconds)
-        table.add_row(when(one.at), after, took, one.who, escape(what), one.state or "", style=style)
+        took = "" if one.seconds is None else lasting(one.seconds)
+        table.add_row(moment(one.at), after, took, one.who, escape(what), one.state or "", style=style)
         before = one.at
     return table
-
-
-def span(seconds: float) -> str:
-    """A length of time with two units at most: "3.2 s", "4 min 10 s", "2 d 5 h"."""
-    if seconds < _MINUTE:
-        return f"{max(0.0, seconds):.1f} s"
-    for unit, name, part, part_name in _SPANS:
-        if seconds >= unit:
-            return f"{int(seconds // unit)} {name} {int(seconds % unit // part)} {part_name}"
-    raise AssertionError
-
-
-_MINUTE: Final = 60
-_SPANS: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 @escrow_app.command
@@ -186,14 +172,14 @@ def _as_json(view: EscrowView, story: Sequence[Chapter]) -> dict[str, object]:
             for row in view.payouts
         ],
         "history": [
-            {"at": when(row.at), "actor": row.actor, "action": row.action, "to": row.to_state} for row in view.history
+            {"at": moment(row.at), "actor": row.actor, "action": row.action, "to": row.to_state} for row in view.history
         ],
         "shop_may": actions_now(view, Scope.SHOP),
         "arbiter_may": actions_now(view, Scope.ARBITER),
         "operator_can": operator_can(view),
-        "timeline": [{**asdict(one), "at": when(one.at)} for one in story],
+        "timeline": [{**asdict(one), "at": moment(one.at)} for one in story],
         "steps": [
-            {"at": when(row["intended_at"]), "name": row["name"], "role": row["role"], "result": row["result"]}
+            {"at": moment(row["intended_at"]), "name": row["name"], "role": row["role"], "result": row["result"]}
             for row in view.steps
         ],
     }

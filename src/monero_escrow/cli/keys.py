@@ -10,9 +10,10 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import actor, in_database, when
+from monero_escrow.cli.database import actor, in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.core.errors import InvalidInputError
+from monero_escrow.core.words import moment
 from monero_escrow.store.records import ApiKeyRecord, Scope
 from monero_escrow.store.transaction import Transaction
 
@@ -82,10 +83,10 @@ def list_keys(*, json_output: Json = False) -> None:
                 "scope": key.scope,
                 "shop": key.shop_id,
                 "name": key.name,
-                "created_at": when(key.created_at),
-                "expires_at": when(key.expires_at),
-                "revoked_at": when(key.revoked_at),
-                "last_used_at": when(key.last_used_at),
+                "created_at": moment(key.created_at),
+                "expires_at": moment(key.expires_at, ""),
+                "revoked_at": moment(key.revoked_at, ""),
+                "last_used_at": moment(key.last_used_at, ""),
             }
             for key in keys
         ]
@@ -98,10 +99,10 @@ def list_keys(*, json_output: Json = False) -> None:
             key.scope,
             key.shop_id or "",
             key.name,
-            when(key.created_at),
-            when(key.expires_at),
-            when(key.revoked_at),
-            when(key.last_used_at),
+            moment(key.created_at),
+            moment(key.expires_at, ""),
+            moment(key.revoked_at, ""),
+            moment(key.last_used_at, ""),
         )
     Console().print(table)
 
@@ -128,17 +129,17 @@ def rotate(
         record, key = tx.keys.rotate(key_id, now, overlap_seconds, expires_at)
         old_ends_at = next(old.expires_at for old in tx.keys.all() if old.id == key_id)
         detail = {"key_id": key_id, "new_key_id": record.id, "scope": record.scope.value, "shop": record.shop_id}
-        tx.audit.add("command line", "key_rotated", now, detail={**detail, "old_expires_at": when(old_ends_at)})
+        tx.audit.add(actor(), "key_rotated", now, detail={**detail, "old_expires_at": moment(old_ends_at, "")})
         return record, key, old_ends_at
 
     record, key, old_ends_at = in_database(change, writes=True)
     if json_output:
         shown = {"id": record.id, "scope": record.scope, "shop": record.shop_id, "key": key}
-        print(json.dumps({**shown, "replaces": key_id, "old_expires_at": when(old_ends_at)}))
+        print(json.dumps({**shown, "replaces": key_id, "old_expires_at": moment(old_ends_at, "")}))
         return
     print(key)
     told = f"Key {record.id} ({record.scope}). It is shown only this once. Key {key_id} opens nothing after "
-    Console(stderr=True).print(f"{told}{when(old_ends_at)}.")
+    Console(stderr=True).print(f"{told}{moment(old_ends_at, '')}.")
 
 
 @keys_app.command

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
 
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from monero_escrow.cli.database import actor, in_database, when
+from monero_escrow.cli.database import actor, in_database
 from monero_escrow.cli.options import Json
 from monero_escrow.config import load_settings
 from monero_escrow.core.errors import EscrowError
+from monero_escrow.core.words import lasting, moment
+from monero_escrow.escrows.operate import drain_node, forget_node
 from monero_escrow.nodes.bell import ANY_ESCROW
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
 
 nodes_app = App(name="nodes", help="List, drain and forget the nodes that share a PostgreSQL database.")
-
-_MINUTE_SECONDS: Final = 60
-_HOUR_SECONDS: Final = 3_600
-_DAY_SECONDS: Final = 86_400
 
 
 class NotSharedError(EscrowError):
@@ -53,23 +50,15 @@ def list_nodes(*, json_output: Json = False) -> None:
 
 def _state(node: NodeRecord, now: float) -> str:
     if not node.alive:
-        return f"[red]silent for {_span(now - node.seen_at)}[/red]"
+        return f"[red]silent for {lasting(now - node.seen_at)}[/red]"
     if node.draining_at is not None:
-        return f"[yellow]draining for {_span(now - node.draining_at)}[/yellow]"
+        return f"[yellow]draining for {lasting(now - node.draining_at)}[/yellow]"
     return "[green]alive[/green]"
 
 
 def _lease(node: NodeRecord, now: float) -> str:
     left = node.lease_until - now
-    return f"{_span(left)} left" if node.alive else f"over for {_span(-left)}"
-
-
-def _span(seconds: float) -> str:
-    """A time span in the largest unit of which there are two."""
-    for unit, name in ((_DAY_SECONDS, "d"), (_HOUR_SECONDS, "h"), (_MINUTE_SECONDS, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{max(0.0, seconds):.0f} s"
+    return f"{lasting(left)} left" if node.alive else f"over for {lasting(-left)}"
 
 
 def _as_json(node: NodeRecord, now: float) -> dict[str, object]:
@@ -80,7 +69,7 @@ def _as_json(node: NodeRecord, now: float) -> dict[str, object]:
         "version": node.version,
         "slots": node.slots,
         "working_on": node.working_on,
-        "started_at": when(node.started_at),
+        "started_at": moment(node.started_at),
         "silent_seconds": round(now - node.seen_at, 1),
         "lease_seconds": round(node.lease_until - now, 1),
     }
@@ -97,7 +86,7 @@ def drain(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_drained", name, lambda tx: tx.nodes.drain(name))
+    _change(lambda tx, actor: drain_node(tx, name, actor, drains=True))
     print(f"{name} takes up nothing new. When `monero-escrow nodes` shows that it works on 0 escrows, stop it.")
 
 
@@ -110,7 +99,7 @@ def resume(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_resumed", name, lambda tx: tx.nodes.drain(name, drains=False))
+    _change(lambda tx, actor: drain_node(tx, name, actor, drains=False))
     print(f"{name} takes up work again.")
 
 
@@ -125,19 +114,15 @@ def forget(name: str, /) -> None:
     name
         Its NODE_NAME, as `monero-escrow nodes` lists it.
     """
-    _change("node_forgotten", name, lambda tx: tx.nodes.forget(name))
+    _change(lambda tx, actor: forget_node(tx, name, actor))
     print(f"{name} is forgotten. Should it come back, it joins as a new node.")
 
 
-def _change(action: str, name: str, change: Callable[[Transaction], None]) -> None:
-    """One change of one node, and the audit row of it. Raises NotSharedError, NotFoundError, ConflictError."""
+def _change(change: Callable[[Transaction, str], None]) -> None:
+    """One change of one node, by whoever types the command. Raises NotSharedError, NotFoundError, ConflictError."""
     _require_shared()
-
-    def work(tx: Transaction) -> None:
-        change(tx)
-        tx.audit.add(actor(), action, tx.nodes.now(), detail={"node": name})
-
-    in_database(work, writes=True, wakes=ANY_ESCROW)
+    who = actor()
+    in_database(lambda tx: change(tx, who), writes=True, wakes=ANY_ESCROW)
 
 
 def _require_shared() -> None:

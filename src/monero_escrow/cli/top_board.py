@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
-from monero_escrow.web.pages.board import Cell, RoleBoard, role_boards
-from monero_escrow.web.pages.words import lasting
+from monero_escrow.core.words import lasting
+from monero_escrow.web.board import Cell, RoleBoard, role_boards
 from monero_escrow.web.schemas import Overview, SetUpTimes, Verdict
 
 MARKS: Final[Mapping[str, tuple[str, str]]] = {

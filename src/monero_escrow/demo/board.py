@@ -17,6 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from monero_escrow.core.words import short
+
 _REDRAWS_A_SECOND: Final = 8
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -28,13 +30,6 @@ class Step(StrEnum):
     FUNDED = "funded"
     DECIDED = "decided"
     SETTLED = "settled"
-
-
-def shortened(text: str | None) -> str:
-    """An address or txid as the demo shows it."""
-    if text is None or len(text) <= 13:
-        return text or ""
-    return f"{text[:6]}…{text[-4:]}"
 
 
 def seconds(duration_seconds: float) -> str:
@@ -139,7 +134,7 @@ class Board:
         self.say(f"{subject}: {self.preparations[subject]}")
 
     def order_changed(self, row: Row) -> None:
-        address = f" [{shortened(row.address)}]" if row.address else ""
+        address = f" [{short(row.address)}]" if row.address else ""
         self.say(f"#{row.number} {row.title}{address}: {row.state}")
 
 
@@ -190,7 +185,7 @@ class LiveBoard(Board):
             times = [f"{row.times[step]:.1f}" if step in row.times else "·" for step in Step]
             style = "red" if row.trouble else "green" if row.finished else ""
             now = Text(row.state, style=style)
-            table.add_row(f"#{row.number} {row.title}", shortened(row.address), *times, f"{row.elapsed:.1f}", now)
+            table.add_row(f"#{row.number} {row.title}", short(row.address or ""), *times, f"{row.elapsed:.1f}", now)
         return table
 
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from monero_escrow.core.money import XMR_DECIMALS, format_xmr
-from monero_escrow.demo.board import seconds, shortened
+from monero_escrow.core.words import short
+from monero_escrow.demo.board import seconds
 from monero_escrow.demo.failures import DemoFailedError
 from monero_escrow.demo.orders import Outcome, took
 from monero_escrow.demo.service_process import ApiKeys
@@ -62,8 +63,8 @@ def _payouts(outcomes: Sequence[Outcome]) -> Table:
     for outcome in outcomes:
         table.add_row(
             f"#{outcome.order.number} {outcome.order.ended}",
-            shortened(outcome.escrow.deposit_address),
-            shortened(outcome.payout.txid),
+            short(outcome.escrow.deposit_address or ""),
+            short(outcome.payout.txid or ""),
             took(outcome.init_seconds),
             _xmr(outcome.escrow.amount_piconero),
             format_xmr(outcome.payout.fee_piconero or 0),

@@ -19,7 +19,8 @@ import structlog
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.pauses import pause_seconds
 from monero_escrow.core.payout_states import UNDER_WAY
-from monero_escrow.escrows.context import SERVICE, Context, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.escrows.held import hold
 from monero_escrow.monero.ports import Daemon, KeyImageStatus
 from monero_escrow.store import facts

@@ -11,13 +11,12 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from sqlalchemy import select
 
 from monero_escrow.core.money import format_xmr
-from monero_escrow.escrows.context import short
+from monero_escrow.core.words import iso_time, short
 from monero_escrow.escrows.views import planned_payments
 from monero_escrow.store import schema
 from monero_escrow.store.records import PayoutRecord
@@ -29,7 +28,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BookEntry:
     """A line of the books. `kind` is deposit, release, refund or ruling; `time` is ISO 8601, UTC."""
 
     time: str
@@ -48,7 +47,7 @@ class Entry:
     fee_xmr: str
 
 
-def entries(tx: Transaction, since: float | None = None) -> Iterator[Entry]:
+def entries(tx: Transaction, since: float | None = None) -> Iterator[BookEntry]:
     """All of them, escrow by escrow, oldest first; `since` (seconds since the epoch) leaves out what is earlier."""
     t = schema.escrows
     query = select(t.c.id, t.c.shop_id, t.c.order_id, t.c.deposit_address).order_by(t.c.created_at, t.c.id)
@@ -59,12 +58,14 @@ def entries(tx: Transaction, since: float | None = None) -> Iterator[Entry]:
             yield from (entry for at, entry in sorted(found, key=lambda one: one[0]) if since is None or at >= since)
 
 
-def _deposits(tx: Transaction, escrow_id: str, shop: str, order: str, address: str) -> Iterator[tuple[float, Entry]]:
+def _deposits(
+    tx: Transaction, escrow_id: str, shop: str, order: str, address: str
+) -> Iterator[tuple[float, BookEntry]]:
     for output in tx.outputs.of(escrow_id):
         yield (
             output.seen_at,
-            Entry(
-                time=_iso(output.seen_at),
+            BookEntry(
+                time=iso_time(output.seen_at),
                 kind="deposit",
                 status=output.status.value,
                 shop_id=shop,
@@ -82,7 +83,7 @@ def _deposits(tx: Transaction, escrow_id: str, shop: str, order: str, address: s
         )
 
 
-def _payments(tx: Transaction, escrow_id: str, shop: str, order: str) -> Iterator[tuple[float, Entry]]:
+def _payments(tx: Transaction, escrow_id: str, shop: str, order: str) -> Iterator[tuple[float, BookEntry]]:
     """Of payouts that were broadcast: before, nothing has left."""
     for payout in tx.payouts.of(escrow_id):
         at = payout.broadcast_at
@@ -96,9 +97,9 @@ def _payments(tx: Transaction, escrow_id: str, shop: str, order: str) -> Iterato
 
 def _payment(
     payout: PayoutRecord, at: float, shop: str, order: str, address: str, amount_piconero: int, fee_piconero: int
-) -> Entry:
-    return Entry(
-        time=_iso(at),
+) -> BookEntry:
+    return BookEntry(
+        time=iso_time(at),
         kind=payout.plan.kind.value,
         status=payout.state.value,
         shop_id=shop,
@@ -115,18 +116,18 @@ def _payment(
     )
 
 
-def write_csv(found: Iterable[Entry], out: TextIO) -> int:
+def write_csv(found: Iterable[BookEntry], out: TextIO) -> int:
     """As CSV (RFC 4180) with a first line of names; how many entries."""
     writer = csv.writer(out)
-    writer.writerow([column.name for column in fields(Entry)])
+    writer.writerow([column.name for column in fields(BookEntry)])
     count = 0
     for entry in found:
         count += 1
-        writer.writerow([_cell(getattr(entry, column.name)) for column in fields(Entry)])
+        writer.writerow([_cell(getattr(entry, column.name)) for column in fields(BookEntry)])
     return count
 
 
-def write_json_lines(found: Iterable[Entry], out: TextIO) -> int:
+def write_json_lines(found: Iterable[BookEntry], out: TextIO) -> int:
     """One JSON object a line; amounts in piconero are texts, for programs whose numbers are too small."""
     count = 0
     for entry in found:
@@ -140,7 +141,3 @@ def _cell(value: str | int | None) -> str:
     """A cell that no spreadsheet runs: an order id is whatever a shop's customer made it."""
     text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

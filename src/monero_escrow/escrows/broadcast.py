@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from monero_escrow.escrows.context import SERVICE, Context, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import exchange_infos, open_signers

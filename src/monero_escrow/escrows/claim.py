@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from monero_escrow.config import Settings
 from monero_escrow.core.life_cycle import Event, State
-from monero_escrow.escrows.context import SERVICE, Context, move, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.escrows.keep_elsewhere import keep_elsewhere
 from monero_escrow.escrows.next_look import look_while_awaiting
 from monero_escrow.store.transaction import Transaction

@@ -145,11 +145,6 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-def short(text: str) -> str:
-    """An address or txid as logs, audit rows and tables show it."""
-    return text if len(text) <= 12 else f"{text[:6]}…{text[-4:]}"
-
-
 def move(
     tx: Transaction,
     escrow: EscrowRecord,

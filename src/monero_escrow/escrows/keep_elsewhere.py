@@ -13,7 +13,8 @@ from monero_escrow.config import Settings, SettingsError
 from monero_escrow.core.address import Network
 from monero_escrow.core.errors import ConflictError, NotFoundError
 from monero_escrow.core.life_cycle import Event, State
-from monero_escrow.escrows.context import SERVICE, Context, move, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.store.second_place import (
     KeptTrio,

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from monero_escrow.core.errors import InvariantError, UnavailableError
 from monero_escrow.core.judgement import DescribedTransaction, TamperedSetError, objections
 from monero_escrow.core.payout import Plan, near_enough, net_payments
+from monero_escrow.core.words import short
 from monero_escrow.escrows.broadcast import SignedTransaction, submit
-from monero_escrow.escrows.context import SERVICE, Context, short
+from monero_escrow.escrows.context import SERVICE, Context
 from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import Signers, exchange_infos, keep_to_plan, open_signers

@@ -22,7 +22,8 @@ import structlog
 
 from monero_escrow.core.errors import EscrowError
 from monero_escrow.core.scan import Hint, PublicTransaction, Watcher, scan
-from monero_escrow.escrows.context import Context, DaemonUnavailableError, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import Context, DaemonUnavailableError
 from monero_escrow.escrows.watchers import Watchers
 from monero_escrow.monero.ports import Block, Daemon, DaemonInfo
 from monero_escrow.store.scan_table import REMEMBERED_BLOCKS, ScannedBlock

@@ -9,8 +9,9 @@ from __future__ import annotations
 from monero_escrow.core.deposits import confirmations_of
 from monero_escrow.core.life_cycle import Event, State
 from monero_escrow.core.payout_states import DONE
+from monero_escrow.core.words import short
 from monero_escrow.escrows.broadcast import mined_first
-from monero_escrow.escrows.context import SERVICE, Context, move, short
+from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.escrows.journal import Step, step
 from monero_escrow.escrows.signers import PlanOutputSpentError
 from monero_escrow.monero.ports import Daemon, DaemonTransaction, KeyImageStatus

@@ -5,12 +5,10 @@ Put together from the audit trail and the journal; nothing is decided here, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from monero_escrow.escrows.views import EscrowView
+from monero_escrow.escrows.views import EscrowView, Round, rounds_of
 from monero_escrow.store.audit_table import WALLET_OPERATION
 from monero_escrow.store.records import AuditRecord, PayoutState
 from monero_escrow.store.trail_tables import OK
@@ -39,7 +37,7 @@ class Chapter:
 def timeline(tx: Transaction, view: EscrowView) -> list[Chapter]:
     """The escrow's story, oldest first."""
     told = [_told(row) for row in tx.audit.story(view.escrow.id, view.escrow.trio_id) if not _in_journal(row)]
-    return sorted([*told, *_operations(view.steps)], key=lambda chapter: chapter.at)
+    return sorted([*told, *map(_operation, rounds_of(view.steps))], key=lambda chapter: chapter.at)
 
 
 def _in_journal(row: AuditRecord) -> bool:
@@ -55,24 +53,18 @@ def _told(row: AuditRecord) -> Chapter:
     return Chapter(row.at, row.actor, f"{what} ({more})" if more else what, row.to_state, None, trouble, operation)
 
 
-def _operations(steps: Sequence[Mapping[str, Any]]) -> Iterator[Chapter]:
+def _operation(one: Round) -> Chapter:
     """Steps on wallets; those of a round, which began together, as one."""
-    for (_, name, begun), group in groupby(steps, key=lambda row: (row["subject_id"], row["name"], row["intended_at"])):
-        rows = list(group)
-        roles = ", ".join(row["role"] for row in rows if row["role"])
-        ended = [row["ended_at"] for row in rows]
-        troubles = sorted({row["result"] for row in rows if row["result"] not in (None, OK)})
-        if any(row["result"] is None for row in rows):
-            troubles.append("not ended, or nobody knows how")
-        yield Chapter(
-            at=begun,
-            who="service",
-            what=f"{name} ({roles})" if roles else str(name),
-            state=None,
-            seconds=None if None in ended else max(ended) - begun,
-            trouble=" ".join(troubles) or None,
-            operation=True,
-        )
+    not_over = ["not ended, or nobody knows how"] if one.seconds is None else []
+    return Chapter(
+        at=one.at,
+        who="service",
+        what=f"{one.name} ({', '.join(one.roles)})" if one.roles else one.name,
+        state=None,
+        seconds=one.seconds,
+        trouble=" ".join((*one.troubles, *not_over)) or None,
+        operation=True,
+    )
 
 
 def operator_can(view: EscrowView) -> list[str]:
@@ -82,6 +74,9 @@ def operator_can(view: EscrowView) -> list[str]:
         if payout.state is PayoutState.HELD:
             resume = f"monero-escrow escrow resume-payout {escrow.id} {payout.number}"
             can.append(f"Look at what stopped payout {payout.number}; then `{resume}`, with --replace for another one.")
+            api = f"POST /api/escrows/{escrow.id}/payouts/{payout.number}"
+            can.append(f"If it can never be mined, give it up: `{api}/call-off`; the chain is asked first.")
+            can.append(f"If its coins went elsewhere, close it: `{api}/write-off` with the reason.")
     if escrow.trouble is not None:
         can.append("It is tried again by itself. If it lasts: `monero-escrow doctor` says what is missing.")
     if not can and escrow.deposit_address is not None and view.deposits.counted_piconero == 0:

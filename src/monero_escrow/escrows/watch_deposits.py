@@ -29,7 +29,8 @@ from monero_escrow.core.deposits import (
 from monero_escrow.core.errors import InvariantError, UnavailableError
 from monero_escrow.core.life_cycle import CLOSED_STATES, Event, State, transition
 from monero_escrow.core.roles import ROLES, Role
-from monero_escrow.escrows.context import SERVICE, Context, move, short
+from monero_escrow.core.words import short
+from monero_escrow.escrows.context import SERVICE, Context, move
 from monero_escrow.escrows.hosted import HostedWallet
 from monero_escrow.escrows.next_look import deposit_rules, set_next_look
 from monero_escrow.monero.ports import WalletRpc

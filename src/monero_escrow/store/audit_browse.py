@@ -47,7 +47,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TrailEntry:
     """A row as it is shown: with its place in its chain, and the order of its escrow if there is one."""
 
     row: AuditRecord
@@ -64,7 +64,7 @@ class Looked:
     `MOST_ESCROWS`, and nothing was looked through.
     """
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[TrailEntry, ...] = ()
     next_before: int | None = None
     escrow_id: str | None = None
     too_many: bool = False
@@ -93,9 +93,9 @@ def look_through(connection: Connection, wanted: Wanted, before: int | None, lim
     return Looked(tuple(entries[:limit]), further, escrow_ids[0] if len(escrow_ids) == 1 else None)
 
 
-def _entry(row: Row[Any]) -> Entry:
+def _entry(row: Row[Any]) -> TrailEntry:
     record = AuditRecord(**{name: getattr(row, name) for name in AuditRecord.__slots__})
-    return Entry(record, row.chain, row.seq, row.order_id)
+    return TrailEntry(record, row.chain, row.seq, row.order_id)
 
 
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from monero_escrow.core.roles import Role
+from monero_escrow.core.words import iso_time
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.evidence import add_evidence
@@ -15,7 +16,6 @@ from monero_escrow.web.auth import AnyCaller, ShopCaller
 from monero_escrow.web.decisions import ANSWERS, TheDecision
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.render import iso_time
 from monero_escrow.web.schemas import Escrow, Evidence, EvidenceList, EvidenceTerms
 
 router = APIRouter(prefix="/api/escrows/{escrow_id}/evidence", tags=["decisions"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from monero_escrow.core.roles import ROLES, Role
+from monero_escrow.core.words import iso_time
 from monero_escrow.escrows.context import Context
 from monero_escrow.fleet.fleet import Fleet
 from monero_escrow.fleet.leases import Lease
@@ -13,7 +14,6 @@ from monero_escrow.fleet.supervisor import Step
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.render import iso_time
 from monero_escrow.web.schemas import FleetAnswer, FleetClass, FleetLimits, FleetSlot, FleetStep, SlotState
 
 router = APIRouter(tags=["operation"])

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from monero_escrow.core.words import iso_time
+from monero_escrow.escrows.operate import drain_node
 from monero_escrow.store.node_table import NodeRecord
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller, OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.render import iso_time
 from monero_escrow.web.schemas import Node, Nodes
 
 router = APIRouter(prefix="/admin/nodes", tags=["operation"])
@@ -52,9 +53,7 @@ async def resume(name: NodeName, caller: OperatorCaller, conductor: TheConductor
 
 async def _drain(name: str, caller: Caller, conductor: TheConductor, *, drains: bool) -> Nodes:
     def change(tx: Transaction) -> list[NodeRecord]:
-        tx.nodes.drain(name, drains=drains)
-        action = "node_drained" if drains else "node_resumed"
-        tx.audit.add(caller.actor, action, conductor.ctx.clock.now(), detail={"node": name})
+        drain_node(tx, name, caller.actor, drains=drains)
         return tx.nodes.all()
 
     return _nodes(await conductor.ctx.store.write(change))

@@ -1,7 +1,7 @@
 """GET /admin/overview: what the operator's overview page says, for terminals and scripts.
 
-The page and this share one look at the service, taken once in two seconds at most, however many ask (`pages/live.py`),
-and one judgement of it (`pages/board.py`).
+The page and this share one look at the service, taken once in two seconds at most, however many ask (`live.py`),
+and one judgement of it (`board.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.words import iso_time, percentile
+from monero_escrow.web import board
 from monero_escrow.web.auth import OperatorCaller
+from monero_escrow.web.live import Live, Sample, SetUp
 from monero_escrow.web.openapi import problem_answers
-from monero_escrow.web.pages import board
-from monero_escrow.web.pages.charts import percentile
-from monero_escrow.web.pages.live import Live, Sample, SetUp
-from monero_escrow.web.render import iso_time
 from monero_escrow.web.schemas import Overview, OverviewReason, SetUpTimes, Verdict
 
 router = APIRouter(tags=["operation"])
@@ -31,8 +30,7 @@ router = APIRouter(tags=["operation"])
 async def overview(_: OperatorCaller, request: Request) -> Overview:
     """Is money safe, does work flow, and why not: what the page `/admin` and `monero-escrow top` show."""
     live: Live = request.app.state.live
-    sample, _fragments = await live.latest()
-    return overview_of(sample)
+    return overview_of(await live.sample())
 
 
 def overview_of(sample: Sample) -> Overview:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from monero_escrow.core.errors import UnavailableError
+from monero_escrow.escrows.operate import reload_fleet
 from monero_escrow.web.auth import OperatorCaller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.openapi import problem_answers
@@ -23,13 +23,7 @@ async def reload(caller: OperatorCaller, conductor: TheConductor) -> Reload:
     """Read MONERO_RPC_URLS, FLEET_MIN_TRIOS, FLEET_MAX_TRIOS and FLEET_MEMORY_MAX again, from `.env` and the file that
     MONERO_ESCROW_CONFIG names; what the environment of the service sets, it cannot read anew. New processes join, those
     taken off the list finish what they are at and leave. A list that cannot be used changes nothing."""
-    fleet = conductor.ctx.fleet
-    if fleet is None:
-        raise UnavailableError("The service's processes cannot be changed while it runs.")
-    done = await fleet.reload()
-    detail = {"joined": list(done.joined), "draining": list(done.draining), "max_trios": done.max_trios}
-    now = conductor.ctx.clock.now()
-    await conductor.ctx.store.write(lambda tx: tx.audit.add(caller.actor, "fleet_reloaded", now, detail=detail))
+    done = await reload_fleet(conductor.ctx, caller.actor)
     return Reload(
         joined=list(done.joined),
         draining=list(done.draining),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from monero_escrow.core.deposits import assess
 from monero_escrow.core.money import format_xmr
+from monero_escrow.core.words import iso_time
 from monero_escrow.escrows.views import EscrowView, planned_payments
 from monero_escrow.store.records import AuditRecord, EventRecord, OutputRecord, PayoutRecord, PayoutState, Scope
 from monero_escrow.web.access import actions_now
@@ -21,11 +21,6 @@ from monero_escrow.web.schemas import (
     Payment,
     Payout,
 )
-
-
-def iso_time(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601, UTC, to the second."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def escrow_summary(view: EscrowView) -> EscrowSummary:

@@ -14,7 +14,8 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monero_escrow.core.errors import EscrowError, InvalidInputError
-from monero_escrow.web.pages import words
+from monero_escrow.core.words import lasting, moment, short
+from monero_escrow.web.pages import ROOT, words
 from monero_escrow.web.pages.forms import ForeignFormError
 from monero_escrow.web.pages.outcome import in_percent
 from monero_escrow.web.pages.session import SignInNeeded, Viewer, forget_cookie
@@ -43,10 +44,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "xmr": words.xmr, "short": words.shortened, "lasting": words.lasting, "moment": words.moment,
-        "sentence": words.sentence, "grouped": words.grouped, "in_percent": in_percent,
+        "xmr": words.xmr, "sentence": words.sentence, "grouped": words.grouped,
+        "short": short, "lasting": lasting, "moment": moment, "in_percent": in_percent,
     }  # fmt: skip
-    made.globals["static"] = address_of
+    made.globals |= {"static": address_of, "root": ROOT}
     return made
 
 

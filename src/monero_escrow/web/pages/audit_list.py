@@ -8,25 +8,18 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from monero_escrow.core.errors import InvalidInputError
-from monero_escrow.store.audit_browse import MOST_ESCROWS, ROWS_A_LOOK, Entry, Looked, Wanted
+from monero_escrow.core.words import parse_moment
+from monero_escrow.store.audit_browse import MOST_ESCROWS, ROWS_A_LOOK, Looked, TrailEntry, Wanted
 from monero_escrow.store.audit_seal import name_of
 from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.escrows import InvalidCursorError
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.escrow_list import LONGEST_SEARCH, SearchTooLongError
-from monero_escrow.web.pages.story import told
-from monero_escrow.web.pages.words import sentence
+from monero_escrow.web.pages.story import what_else_is_told, what_was_done
 
-PATH: Final = "/admin/audit"
+PATH: Final = f"{ROOT}/audit"
 PAGE_ROWS: Final = 50
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}")
-
-
-class NoMomentError(InvalidInputError):
-    """A time that is to bound the rows is none."""
-
-    code = "no_moment"
-    what_to_do = "Write 2026-01-31, or 2026-01-31T12:00; it is taken for UTC."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +45,8 @@ class AuditSearch:
             )
         if cursor and not (cursor.isascii() and _CURSOR.fullmatch(cursor)):
             raise InvalidCursorError("The cursor is none that this service gave.")
-        wanted = Wanted(escrow, actor, action, _parse_moment(since), _parse_moment(until), did)
+        after, before = (parse_moment(text) if text.strip() else None for text in (since, until))
+        wanted = Wanted(escrow, actor, action, after, before, did)
         wanted = replace(wanted, people=people == "1" if people else not wanted.any)
         return cls(wanted, int(cursor) if cursor else None)
 
@@ -86,19 +80,17 @@ class AuditSearch:
 class Line:
     """A row of the trail as it is read."""
 
-    entry: Entry
+    entry: TrailEntry
 
     @property
     def what(self) -> str:
         """What was done, and where it led if it led anywhere."""
-        row = self.entry.row
-        moved = row.to_state is not None and row.to_state != row.from_state
-        return sentence(row.action) + (f" → {sentence(str(row.to_state)).lower()}" if moved else "")
+        return what_was_done(self.entry.row)
 
     @property
     def more(self) -> str:
         """What the row says besides."""
-        return told(self.entry.row.detail)
+        return what_else_is_told(self.entry.row)
 
     @property
     def place(self) -> str:
@@ -145,17 +137,6 @@ class Trail:
         if self.search.wanted.any:
             return "No row is like that. Who, what and the escrow are found by what they begin with."
         return "Nothing was done yet."
-
-
-def _parse_moment(text: str) -> float | None:
-    """A date or a time, UTC unless it says otherwise. Raises NoMomentError."""
-    if not text.strip():
-        return None
-    try:
-        at = datetime.fromisoformat(text.strip())
-        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
-    except (ValueError, OverflowError):
-        raise NoMomentError("A time that is to bound the rows is none.") from None
 
 
 def _field(seconds: float | None) -> str:

@@ -16,7 +16,7 @@ from monero_escrow.escrows.context import Context
 from monero_escrow.store.audit_check import Verified
 from monero_escrow.store.audit_verify import verify
 from monero_escrow.store.transaction import Transaction
-from monero_escrow.web.pages.audit_verdict import Verdict, verdict_of
+from monero_escrow.web.pages.audit_verdict import TrailVerdict, verdict_of
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Ended:
 
     begun: Begun
     at: float
-    verdict: Verdict | None
+    verdict: TrailVerdict | None
     why_not: str = ""
 
     @property

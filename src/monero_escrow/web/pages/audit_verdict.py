@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
+from monero_escrow.core.words import many
 from monero_escrow.store.audit_check import Problem, Trouble, Verified
 from monero_escrow.web.pages.audit_list import PATH
 
@@ -35,7 +36,7 @@ _MEANS: Final[Mapping[Problem, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TrailFinding:
     """One thing that is wrong, what it means, and where its rows are shown."""
 
     what: str
@@ -44,10 +45,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrailVerdict:
     """What was found; `more` is how many troubles it does not name."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[TrailFinding, ...]
     more: int
     checked: str
     one_escrow: bool = False
@@ -63,26 +64,22 @@ class Verdict:
         of_what = "This escrow's trail" if self.one_escrow else "The trail"
         if self.whole:
             return f"{of_what} is whole."
-        return f"{of_what} is not whole: {_many(len(self.findings) + self.more, 'thing')} to look at."
+        return f"{of_what} is not whole: {many(len(self.findings) + self.more, 'thing')} to look at."
 
 
-def verdict_of(found: Verified, *, one_escrow: bool = False) -> Verdict:
+def verdict_of(found: Verified, *, one_escrow: bool = False) -> TrailVerdict:
     """In words."""
     shown = found.troubles[:MOST_SHOWN]
-    rows, chains = _many(found.rows, "row"), _many(found.chains, "chain")
-    checked = f"{rows} in {chains}, {_many(found.checkpoints, 'signed checkpoint')}."
+    rows, chains = many(found.rows, "row"), many(found.chains, "chain")
+    checked = f"{rows} in {chains}, {many(found.checkpoints, 'signed checkpoint')}."
     if found.chained_later:
-        checked += f" {_many(found.chained_later, 'row')} of an earlier version, chained later."
-    return Verdict(_findings(shown), len(found.troubles) - len(shown), checked, one_escrow)
+        checked += f" {many(found.chained_later, 'row')} of an earlier version, chained later."
+    return TrailVerdict(_findings(shown), len(found.troubles) - len(shown), checked, one_escrow)
 
 
-def _findings(troubles: Sequence[Trouble]) -> tuple[Finding, ...]:
-    return tuple(Finding(one.message, _MEANS[one.problem], _rows_of(one.chain)) for one in troubles)
+def _findings(troubles: Sequence[Trouble]) -> tuple[TrailFinding, ...]:
+    return tuple(TrailFinding(one.message, _MEANS[one.problem], _rows_of(one.chain)) for one in troubles)
 
 
 def _rows_of(chain: str | None) -> str | None:
     return None if chain is None else f"{PATH}?{urlencode({'escrow': chain})}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

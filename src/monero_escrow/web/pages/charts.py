@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import quantiles
 
-from monero_escrow.web.pages.live import HISTORY_SECONDS, SetUp, Usage
-from monero_escrow.web.pages.words import lasting
+from monero_escrow.core.words import lasting, percentile
+from monero_escrow.web.live import HISTORY_SECONDS, SetUp, Usage
 
 WIDTH, HEIGHT = 640, 160
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 10, 24
@@ -68,11 +67,6 @@ def set_up_chart(now: float, set_ups: Sequence[SetUp]) -> Chart:
     ticks = tuple((_y(part, most), lasting(part) if part else "0 s") for part in (0.0, most / 2, most))
     legend = (("first", "half are faster"), ("second", "nine of ten are faster"))
     return Chart(title, summary, lines, ticks, _hours(now), legend)
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """What `percent` of the values stay under."""
-    return values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _path(now: float, points: Sequence[tuple[float, float]], most: float) -> str:

@@ -21,14 +21,14 @@ from monero_escrow.store.records import EscrowRecord, EvidenceRecord, RulingReco
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
-from monero_escrow.web.pages import desk
+from monero_escrow.web.pages import ROOT, desk
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
 from monero_escrow.web.pages.desk import Reading, Split, TypedShare
 from monero_escrow.web.pages.outcome import Outcome, outcome_of
-from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, ArbiterViewer, TheForm, Viewer
+from monero_escrow.web.pages.session import AnyViewer, ArbiterViewer, TheForm, Viewer
 from monero_escrow.web.problems import problem_of
 
-router = APIRouter(prefix=f"{COOKIE_PATH}/disputes", include_in_schema=False, route_class=PageRoute)
+router = APIRouter(prefix=f"{ROOT}/disputes", include_in_schema=False, route_class=PageRoute)
 
 _MOST_LISTED = 200
 _LAST_RULINGS = 20
@@ -143,7 +143,7 @@ async def rule(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor, f
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
-    return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+    return go_to(f"{ROOT}/escrows/{escrow_id}")
 
 
 @router.post("/{escrow_id}/dismiss")
@@ -158,7 +158,7 @@ async def dismiss(escrow_id: str, viewer: ArbiterViewer, conductor: TheConductor
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
-    return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+    return go_to(f"{ROOT}/escrows/{escrow_id}")
 
 
 def _require_seen(tx: Transaction, viewer: Viewer, escrow_id: str, seen: str) -> None:

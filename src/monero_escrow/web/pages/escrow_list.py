@@ -11,8 +11,10 @@ from monero_escrow.core.errors import InvalidInputError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.records import EscrowRecord
 from monero_escrow.web.escrows import cursor_after, parse_cursor, parse_states
+from monero_escrow.web.pages import ROOT
 
 PAGE_ROWS: Final = 50
+PATH: Final = f"{ROOT}/escrows"
 LONGEST_SEARCH: Final = 200
 
 
@@ -61,7 +63,7 @@ class Search:
         """The page with the same conditions, from here on."""
         given = {"q": self.text, "state": self.state, "cursor": cursor}
         conditions = urlencode({name: value for name, value in given.items() if value})
-        return f"/admin/escrows?{conditions}" if conditions else "/admin/escrows"
+        return f"{PATH}?{conditions}" if conditions else PATH
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from monero_escrow.escrows.views import EscrowView, escrow_view
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.access import find_escrow
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.answers import PageRoute, page
 from monero_escrow.web.pages.escrow_list import PAGE_ROWS, Found, Search
 from monero_escrow.web.pages.held_choices import CHOICES
-from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, OperatorViewer
+from monero_escrow.web.pages.session import AnyViewer, OperatorViewer
 from monero_escrow.web.pages.story import story_of
 
-router = APIRouter(prefix=f"{COOKIE_PATH}/escrows", include_in_schema=False, route_class=PageRoute)
+router = APIRouter(prefix=f"{ROOT}/escrows", include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("")

@@ -46,6 +46,13 @@ class Form:
             raise InvalidInputError(f"The field {name} takes at most {longest} characters.")
         return value
 
+    def one_of(self, name: str, *known: str) -> str:
+        """A field that says one of these. Raises InvalidInputError."""
+        value = self.text(name, longest=100)
+        if value not in known:
+            raise InvalidInputError(f"The field {name} takes {' or '.join(known)}.")
+        return value
+
     def whole_number(self, name: str, least: int, most: int) -> int:
         """A field that is a whole number within these limits. Raises InvalidInputError."""
         value = self.text(name, longest=20)

@@ -16,14 +16,15 @@ from monero_escrow.escrows.decide import Decision
 from monero_escrow.escrows.views import EscrowView, escrow_view, planned_payments
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.dependencies import TheConductor
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
 from monero_escrow.web.pages.forms import Form
 from monero_escrow.web.pages.held_choices import HeldChoice, Holding, choice_of, holding_of, require_shown
-from monero_escrow.web.pages.session import COOKIE_PATH, OperatorViewer, TheForm
+from monero_escrow.web.pages.session import OperatorViewer, TheForm
 from monero_escrow.web.payouts import Number
 
 router = APIRouter(
-    prefix=f"{COOKIE_PATH}/escrows/{{escrow_id}}/payouts/{{number}}", include_in_schema=False, route_class=PageRoute
+    prefix=f"{ROOT}/escrows/{{escrow_id}}/payouts/{{number}}", include_in_schema=False, route_class=PageRoute
 )
 
 
@@ -63,7 +64,7 @@ async def carry_out(
 
     await ctx.store.write(act)
     conductor.nudge(escrow_id)
-    return go_to(f"{COOKIE_PATH}/escrows/{escrow_id}")
+    return go_to(f"{ROOT}/escrows/{escrow_id}")
 
 
 async def _decision(ctx: Context, choice: HeldChoice, escrow_id: str, number: int, actor: str, form: Form) -> Decision:

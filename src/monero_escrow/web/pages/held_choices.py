@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from monero_escrow.core.errors import ConflictError, NotFoundError
+from monero_escrow.core.words import moment
 from monero_escrow.store.records import AuditRecord, PayoutRecord, PayoutState
-from monero_escrow.web.pages.words import moment, sentence
+from monero_escrow.web.pages.words import sentence
 
 
 class HeldPayoutChangedError(ConflictError):

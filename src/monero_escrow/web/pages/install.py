@@ -6,9 +6,9 @@ from fastapi import FastAPI
 
 from monero_escrow.escrows.conductor import Conductor
 from monero_escrow.escrows.tally import TallyReader
+from monero_escrow.web.live import Live
 from monero_escrow.web.pages import audit, disputes, escrows, fleet, held, overview, sign_in, static
 from monero_escrow.web.pages.audit_run import TrailVerification
-from monero_escrow.web.pages.live import Live
 
 
 def install_pages(app: FastAPI, conductor: Conductor, tallies: TallyReader) -> None:

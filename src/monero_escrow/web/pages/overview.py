@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.web import board
 from monero_escrow.web.dependencies import TheConductor
-from monero_escrow.web.pages import board, charts
+from monero_escrow.web.live import Fragments, Live, Sample
+from monero_escrow.web.pages import ROOT, charts
 from monero_escrow.web.pages.answers import HEADERS, PageRoute, fill, go_to, page
-from monero_escrow.web.pages.live import Fragments, Live, Sample
-from monero_escrow.web.pages.session import COOKIE_PATH, AnyViewer, OperatorViewer, find_viewer
+from monero_escrow.web.pages.session import AnyViewer, OperatorViewer, find_viewer
 
-router = APIRouter(prefix=COOKIE_PATH, include_in_schema=False, route_class=PageRoute)
+router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=PageRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its name, and where it leads."""
+
+    name: str
+    value: int
+    link: str | None = None
+
+
+def state_figures(sample: Sample) -> tuple[Figure, ...]:
+    """How many escrows are in each state, those that go on first."""
+    states = sorted(State, key=lambda state: state in CLOSED_STATES)
+    return tuple(Figure(state, sample.states.get(state, 0), f"{ROOT}/escrows?state={state}") for state in states)
 
 
 def draw(sample: Sample) -> Fragments:
@@ -22,7 +40,7 @@ def draw(sample: Sample) -> Fragments:
         "verdict": fill("parts/verdict.html", verdicts=board.verdicts(sample)),
         "figures": fill(
             "parts/figures.html",
-            states=board.state_figures(sample),
+            states=state_figures(sample),
             stock=board.stock_line(sample),
             queue=board.queue_line(sample),
         ),
@@ -41,10 +59,9 @@ def draw(sample: Sample) -> Fragments:
 async def overview(request: Request, viewer: AnyViewer) -> Response:
     """Everything at a glance; an arbiter's glance is at the disputes."""
     if not viewer.is_operator:
-        return go_to(f"{COOKIE_PATH}/disputes")
+        return go_to(f"{ROOT}/disputes")
     live: Live = request.app.state.live
-    _, fragments = await live.latest()
-    return page("overview.html", viewer, parts=fragments)
+    return page("overview.html", viewer, parts=await live.fragments())
 
 
 @router.get("/live")

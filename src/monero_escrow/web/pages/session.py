@@ -22,6 +22,7 @@ from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.auth import Caller
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.door import TheDoor
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.forms import Form, read_form, require_own_origin, require_token
 from monero_escrow.web.problems import WrongScopeError
 from monero_escrow.web.rates import Limit
@@ -31,29 +32,29 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "monero_escrow_session"
-COOKIE_PATH: Final = "/admin"
+COOKIE_PATH: Final = ROOT
 SESSION_SECONDS: Final = 8 * 3600.0
 """A working day; then the key is asked for again."""
 PAGE_SCOPES: Final = frozenset({Scope.OPERATOR, Scope.ARBITER})
 
 
 _OPERATORS_PAGES: Final = (
-    ("/admin", "Overview"),
-    ("/admin/escrows", "Escrows"),
-    ("/admin/disputes", "Disputes"),
-    ("/admin/slots", "Fleet"),
-    ("/admin/audit", "Audit"),
+    (ROOT, "Overview"),
+    (f"{ROOT}/escrows", "Escrows"),
+    (f"{ROOT}/disputes", "Disputes"),
+    (f"{ROOT}/slots", "Fleet"),
+    (f"{ROOT}/audit", "Audit"),
 )
-_ARBITERS_PAGES: Final = (("/admin/disputes", "Disputes"),)
+_ARBITERS_PAGES: Final = ((f"{ROOT}/disputes", "Disputes"),)
 
 
 class SignInNeeded(Exception):  # noqa: N818  a way to go on, not an error
     """Nobody is signed in: the sign-in page comes first, then the one that was asked for."""
 
     def __init__(self, request: Request) -> None:
-        wanted = request.url.path if request.method == "GET" and "hx-request" not in request.headers else COOKIE_PATH
+        wanted = request.url.path if request.method == "GET" and "hx-request" not in request.headers else ROOT
         ended = "&ended=1" if COOKIE in request.cookies else ""
-        self.location = f"{COOKIE_PATH}/sign-in?next={quote(wanted)}{ended}"
+        self.location = f"{ROOT}/sign-in?next={quote(wanted)}{ended}"
         super().__init__(self.location)
 
 

@@ -10,10 +10,10 @@ from fastapi.responses import Response
 
 from monero_escrow.web.dependencies import TheConductor
 from monero_escrow.web.door import TheAddress, TheDoor
+from monero_escrow.web.pages import ROOT
 from monero_escrow.web.pages.answers import PageRoute, go_to, page
 from monero_escrow.web.pages.forms import read_form, require_own_origin
 from monero_escrow.web.pages.session import (
-    COOKIE_PATH,
     PAGE_SCOPES,
     AnyViewer,
     TheForm,
@@ -26,7 +26,7 @@ from monero_escrow.web.pages.session import (
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(prefix=COOKIE_PATH, include_in_schema=False, route_class=PageRoute)
+router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=PageRoute)
 
 _ENDED: Final = "Your session is over. Sign in again."
 _WRONG_KEY: Final = "This key is unknown, expired or revoked."
@@ -37,7 +37,7 @@ _WRONG_SCOPE: Final = "This is a shop's key. The pages are for operators and arb
 async def sign_in_page(
     request: Request,
     conductor: TheConductor,
-    wanted: Annotated[str, Query(alias="next")] = COOKIE_PATH,
+    wanted: Annotated[str, Query(alias="next")] = ROOT,
     ended: str = "",
 ) -> Response:
     """Ask for a key; whoever is signed in goes on at once."""
@@ -75,7 +75,7 @@ async def sign_in(request: Request, conductor: TheConductor, door: TheDoor, addr
 async def sign_out(request: Request, conductor: TheConductor, viewer: AnyViewer, _: TheForm) -> Response:
     """End the session, here and everywhere."""
     await close_session(request, conductor, viewer)
-    answer = go_to(f"{COOKIE_PATH}/sign-in")
+    answer = go_to(f"{ROOT}/sign-in")
     forget_cookie(answer)
     return answer
 
@@ -83,4 +83,4 @@ async def sign_out(request: Request, conductor: TheConductor, viewer: AnyViewer,
 def _own_path(wanted: str) -> str:
     """Where to go after the sign-in, if it is one of these pages: nobody is sent anywhere else by a link to here."""
     plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and "//" not in wanted
-    return wanted if plain and (wanted == COOKIE_PATH or wanted.startswith(f"{COOKIE_PATH}/")) else COOKIE_PATH
+    return wanted if plain and (wanted == ROOT or wanted.startswith(f"{ROOT}/")) else ROOT

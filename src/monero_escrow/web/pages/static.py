@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from monero_escrow.core.errors import NotFoundError
+from monero_escrow.web.pages import ROOT
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,10 +44,10 @@ def static_files() -> dict[str, StaticFile]:
 
 def address_of(name: str) -> str:
     """Where pages load a file from."""
-    return f"/admin/static/{name}?v={static_files()[name].version}"
+    return f"{ROOT}/static/{name}?v={static_files()[name].version}"
 
 
-@router.get("/admin/static/{name:path}")
+@router.get(ROOT + "/static/{name:path}")
 async def static(name: str) -> Response:
     """One file. Everybody may have it: there is nothing in it that the package has not."""
     found = static_files().get(name)

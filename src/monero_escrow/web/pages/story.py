@@ -6,20 +6,20 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from monero_escrow.core.life_cycle import CLOSED_STATES, State
 from monero_escrow.core.money import format_xmr
-from monero_escrow.escrows.views import EscrowView, planned_payments
+from monero_escrow.core.words import lasting
+from monero_escrow.escrows.views import EscrowView, Round, has_moved, planned_payments, rounds_of
 from monero_escrow.store.records import AuditRecord, PayoutState, Scope
-from monero_escrow.store.trail_tables import OK
 from monero_escrow.web.access import actions_now
 from monero_escrow.web.pages.desk import Payee, payees_of
 from monero_escrow.web.pages.held_choices import CHOICES
 from monero_escrow.web.pages.meanings import Deed, in_words, remaining
-from monero_escrow.web.pages.words import lasting, sentence
+from monero_escrow.web.pages.words import sentence
 
 _ORDINARY: Final = (
     State.SETTING_UP, State.AWAITING_DEPOSIT, State.FUNDED, State.PAYING_OUT, State.SETTLED,
@@ -66,12 +66,11 @@ class Story:
 
 def story_of(view: EscrowView, now: float) -> Story:
     """Everything the page of an escrow shows."""
-    moments = sorted((*map(_happened, view.history), *_steps(view.steps, now)), key=lambda moment: moment.at)
-    moved = [entry.at for entry in view.history if entry.to_state == view.escrow.state]
-    since = moved[-1] if moved else view.escrow.updated_at
+    steps = (_step(one, now) for one in rounds_of(view.steps))
+    moments = sorted((*map(_happened, view.history), *steps), key=lambda moment: moment.at)
     return Story(
         view=view,
-        since_seconds=max(0.0, now - since),
+        since_seconds=max(0.0, now - view.since),
         moments=tuple(reversed(moments)),
         choices=tuple(_choices(view)),
         stages=tuple(_stages(view)),
@@ -81,11 +80,20 @@ def story_of(view: EscrowView, now: float) -> Story:
 
 def _happened(entry: AuditRecord) -> Moment:
     """A row of the audit trail."""
-    moved = entry.to_state is not None and entry.from_state != entry.to_state
+    moved = "moved" if has_moved(entry) else "note"
+    grade = "bad" if entry.action in ("payout_held", "deposit_vanished") else moved
+    return Moment(entry.at, what_was_done(entry), entry.actor, grade, detail=what_else_is_told(entry))
+
+
+def what_was_done(entry: AuditRecord) -> str:
+    """What was done, and where it led if it led anywhere: "Deposit complete → funded"."""
     what, state = in_words(entry.action, entry.detail) or sentence(entry.action), sentence(str(entry.to_state)).lower()
-    what += f" → {state}" if moved and state not in what.lower() else ""
-    grade = "bad" if entry.action in ("payout_held", "deposit_vanished") else "moved" if moved else "note"
-    return Moment(entry.at, what, entry.actor, grade, detail=told(remaining(entry.action, entry.detail)))
+    return what + (f" → {state}" if has_moved(entry) and state not in what.lower() else "")
+
+
+def what_else_is_told(entry: AuditRecord) -> str:
+    """What the row says beside what the words for it say already."""
+    return told(remaining(entry.action, entry.detail))
 
 
 def told(detail: Mapping[str, Any]) -> str:
@@ -108,24 +116,15 @@ def _value(name: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _steps(steps: Sequence[Mapping[str, Any]], now: float) -> Iterator[Moment]:
-    """The rows of the journal, those of one round of a set-up as one: it is over when its last wallet is."""
-    rounds: dict[tuple[str, str, float], list[Mapping[str, Any]]] = {}
-    for step in steps:
-        rounds.setdefault((step["subject_id"], step["name"], step["intended_at"]), []).append(step)
-    for (_, name, at), rows in rounds.items():
-        yield _step(name, at, rows, now)
-
-
-def _step(name: str, at: float, rows: Sequence[Mapping[str, Any]], now: float) -> Moment:
-    who = ", ".join(str(row["role"]) for row in rows if row["role"]) or "service"
-    places = "; ".join(str(row["slot"]) for row in rows if row["slot"])
-    if any(row["ended_at"] is None for row in rows):
+def _step(one: Round, now: float) -> Moment:
+    """A round of the journal."""
+    who, what = ", ".join(one.roles) or "service", sentence(one.name)
+    places = "; ".join(str(step["slot"]) for step in one.steps if step["slot"])
+    if one.seconds is None:
         detail = f"{places}. No result is recorded: it runs, or the service finds out whether it happened."
-        return Moment(at, sentence(name), who, "open", f"for {lasting(now - at)}", detail.removeprefix(". "))
-    took = lasting(max(row["ended_at"] for row in rows) - at)
-    wrong = sorted({str(row["result"]) for row in rows if row["result"] != OK})
-    return Moment(at, sentence(name), who, "bad" if wrong else "good", took, " ".join(wrong) or places)
+        return Moment(one.at, what, who, "open", f"for {lasting(now - one.at)}", detail.removeprefix(". "))
+    grade = "bad" if one.troubles else "good"
+    return Moment(one.at, what, who, grade, lasting(one.seconds), " ".join(one.troubles) or places)
 
 
 def _choices(view: EscrowView) -> Iterator[Choice]:

@@ -1,8 +1,9 @@
 """One look at the service for everybody who watches: a sample is taken when somebody asks, and shared.
 
-However many people look at the overview, the service is asked once in two seconds, and its page is drawn once. What the
-charts show is kept in memory: how busy the slots were is noted by `run()`, how long set-ups took is read from the
-database as they end, also those of before this start and those of other nodes.
+However many people look at the overview, the service is asked once in two seconds, and its page is drawn once; for
+whoever asks the API, none is drawn. How it looks is not known here. What the charts show is kept in memory: how busy
+the slots were is noted by `run()`, how long set-ups took is read from the database as they end, also those of before
+this start and those of other nodes.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Live:
         self._tallies = tallies
         self._draw = draw
         self._taking = asyncio.Lock()
-        self._latest: tuple[Sample, Fragments] | None = None
+        self._latest: Sample | None = None
+        self._drawn: tuple[Sample, Fragments] | None = None
         self._taken_at = 0.0
         self._health: Health | None = None
         self._health_at = 0.0
@@ -110,14 +112,20 @@ class Live:
         """The service ends: let go of everybody who watches, so that it need not wait for them."""
         self._closed.set()
 
-    async def latest(self) -> tuple[Sample, Fragments]:
-        """The latest sample and its page; a new one if that is older than `SAMPLE_SECONDS`. Raises EscrowError."""
+    async def sample(self) -> Sample:
+        """The latest sample; a new one if that is older than `SAMPLE_SECONDS`. Raises EscrowError."""
         async with self._taking:
             now = self._ctx.clock.monotonic()
             if self._latest is None or now - self._taken_at >= SAMPLE_SECONDS:
-                sample = await self._take()
-                self._latest, self._taken_at = (sample, self._draw(sample)), now
+                self._latest, self._taken_at = await self._take(), now
             return self._latest
+
+    async def fragments(self) -> Fragments:
+        """The page of the latest sample, drawn once however many watch. Raises EscrowError."""
+        sample = await self.sample()
+        if self._drawn is None or self._drawn[0] is not sample:
+            self._drawn = sample, self._draw(sample)
+        return self._drawn[1]
 
     def require_room(self) -> None:
         """Raise TooManyViewersError if nobody else can be kept up to date."""
@@ -133,7 +141,7 @@ class Live:
                 with suppress(EscrowError):  # the database is silent: the page says of when it is, and stays
                     if not await is_welcome():
                         return
-                    _, fragments = await self.latest()
+                    fragments = await self.fragments()
                     changed = {name: html for name, html in fragments.items() if shown.get(name) != html}
                     shown.update(changed)
                     yield changed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from monero_escrow.core.life_cycle import CLOSED_STATES, State
+from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import ROLES, Role
-from monero_escrow.web.pages.live import Sample
-from monero_escrow.web.pages.words import lasting
+from monero_escrow.core.words import lasting
+from monero_escrow.web.live import Sample
 from monero_escrow.web.schemas import FleetAnswer, FleetClass, FleetSlot
 
 
@@ -113,21 +113,6 @@ def _note(slot: FleetSlot) -> str:
             return "leaves when nobody holds it"
         case _:
             return slot.reason or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number with its name, and where it leads."""
-
-    name: str
-    value: int
-    link: str | None = None
-
-
-def state_figures(sample: Sample) -> tuple[Figure, ...]:
-    """How many escrows are in each state, those that go on first."""
-    states = sorted(State, key=lambda state: state in CLOSED_STATES)
-    return tuple(Figure(state, sample.states.get(state, 0), f"/admin/escrows?state={state}") for state in states)
 
 
 def queue_line(sample: Sample) -> str:
