@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.errors import ConflictError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.store.store import DatabaseBusyError, SqlStore
@@ -13,10 +14,10 @@ from monero_escrow.store.transaction import Transaction
 from monero_escrow.telemetry.catalogue import ALL, COUNTED, PREFIX, Kind, Metric
 from monero_escrow.telemetry.metrics import ORDER, STOCK, Metrics
 from unit.engines import on_both_engines
-from unit.rows import escrow
+from unit.rows import escrow, output
 from unit.slots import VirtualClock
 
-_UNITS = ("_seconds", "_blocks", "_ratio", "_trios", "_info", "_success")
+_UNITS = ("_seconds", "_blocks", "_ratio", "_trios", "_info", "_success", "_xmr")
 _PLAIN_COUNTS = {"escrows", "escrows_in_trouble", "payouts_held", "slots", "slots_configured"}
 _SECRETIVE = re.compile(r"(^|_)(id|address|shop|order_id|txid|url|host|key|amount|wallet|slot|escrow|payout|name)$")
 
@@ -128,11 +129,20 @@ async def test_the_tally_counts_by_state_and_knows_who_has_waited_longest(store:
         escrow("d", state=State.EXPIRED, updated_at=now - 9_000),
     ]
 
+    came = {
+        "one": ("c", OutputStatus.COUNTED),
+        "two": ("c", OutputStatus.DUST),
+        "pending": ("b", OutputStatus.PENDING),
+        "of a closed one": ("d", OutputStatus.COUNTED),
+    }
+
     def add(tx: Transaction) -> None:
         for row in rows:
             tx.escrows.add(row)
         for failing in ("a", "d"):
             tx.escrows.looked_at(tx.escrows.get(failing), now, failures=2, trouble="Nothing answers.")
+        for name, (escrow_id, status) in came.items():
+            tx.outputs.add(output(name, escrow_id, status=status, amount_piconero=7))
 
     await store.write(add)
     tally = await store.read(lambda tx: tx.tally(now))
@@ -140,3 +150,5 @@ async def test_the_tally_counts_by_state_and_knows_who_has_waited_longest(store:
     assert tally.escrows[State.DISPUTED] == 0
     assert tally.longest_seconds == {State.SETTING_UP: 300, State.FUNDED: 70}
     assert (tally.in_trouble, tally.held, tally.stock_ages_seconds, tally.scanned_height) == (1, 0, (), 0)
+    assert tally.in_escrow_piconero == 2 * 7
+    assert tally.ordered_piconero == sum(row.terms.amount_piconero for row in rows[:3])

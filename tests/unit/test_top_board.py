@@ -40,10 +40,12 @@ def overview_with(slots: list[dict[str, Any]] | None = None, **more: Any) -> Ove
         "at": "2026-01-31T12:00:00Z",
         "money": {"question": "Is money safe?", **good},
         "work": {"question": "Does work flow?", **good},
+        "people": {"question": "Who is waited for?", **good},
         "health": health,
         "fleet": fleet,
         "escrows": {"funded": 2, "settled": 7},
         "failing": 0,
+        "coins": "0.5 XMR in escrow.",
         "queue": "Nobody waits for a process.",
         "stock": "8 of 10 wait for an order.",
         "set_ups": None,
@@ -64,7 +66,16 @@ def test_all_is_well_and_nothing_is_going_on() -> None:
     picture = drawn(Seen(URL, overview_with()))
     assert "monero-escrow 1.2.3" in picture
     assert "q quits" in picture
-    for words in ("Is money safe?", "Does work flow?", "buyers", "vendors", "arbiters", "0 leased, 1 free"):
+    for words in (
+        "Is money safe?",
+        "Does work flow?",
+        "Who is waited for?",
+        "0.5 XMR in escrow.",
+        "buyers",
+        "vendors",
+        "arbiters",
+        "0 leased, 1 free",
+    ):
         assert words in picture
     assert "2 funded · 7 settled" in picture
     assert "8 of 10 wait for an order." in picture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from monero_escrow.core.deposits import OutputStatus
 from monero_escrow.core.life_cycle import State
 from monero_escrow.core.roles import TRIO, Role
+from monero_escrow.core.words import moment
 from monero_escrow.escrows import decide
 from monero_escrow.escrows.held import hold
 from monero_escrow.store.store import DatabaseBusyError
@@ -18,7 +21,7 @@ from monero_escrow.web import live as live_module
 from monero_escrow.web.live import Fragments, Sample
 from monero_escrow.web.pages.install import live_of
 from web.page_visits import read, signed_in
-from web.world import Coin, World, mark_sick
+from web.world import XMR, Coin, World, mark_sick
 
 
 async def overview(world: World) -> str:
@@ -28,7 +31,9 @@ async def overview(world: World) -> str:
 
 async def test_all_well(world: World) -> None:
     page = await overview(world)
-    assert "Yes. Deposits are watched, and no payout waits for you." in page
+    assert "Yes. Deposits are watched, and no payout is held." in page
+    assert "Nobody. No dispute is open, and no deposit stayed short." in page
+    assert "None: no escrow is open." in page
     assert "Yes. Every role has a process to work with." in page
     assert "No set-up is under way. Nobody waits for a process." in page
     assert "No set-up has ended in the last hours." in page
@@ -93,6 +98,30 @@ async def test_every_state_leads_to_its_escrows(world: World) -> None:
     page = await overview(world)
     assert '<a href="/admin/escrows?state=funded"><strong>1</strong> Funded</a>' in page
     assert '<a href="/admin/escrows?state=short"><strong>0</strong> Short</a>' in page
+
+
+async def test_who_is_waited_for_is_said_those_who_waited_longest_first(world: World) -> None:
+    now = world.clock.now()
+    older = await world.add_escrow(State.DISPUTED, [Coin()], created_at=now - 500)
+    newer = await world.add_escrow(State.SHORT, [Coin()], created_at=now - 100)
+    page = await overview(world)
+    assert "An arbiter about 1 dispute; a shop about 1 short deposit." in page
+    reasons = re.findall(r"<li>(Order .*?)</li>", page)
+    assert [older in reasons[0], newer in reasons[1]] == [True, True]
+    assert f"in dispute since {moment(now - 500)} UTC." in reasons[0]
+    assert f"short since {moment(now - 100)} UTC." in reasons[1]
+    assert "Yes. Deposits are watched" in page, "nobody's coins are in danger"
+
+
+async def test_what_lies_in_escrow_is_told_beside_what_may(world: World) -> None:
+    live = live_of(world.app)
+    settings = world.settings.model_copy(update={"most_xmr_at_once": "50"})
+    live._ctx = replace(world.ctx, settings=settings)
+    await world.add_escrow(State.FUNDED, [Coin(amount_piconero=XMR // 2)])
+    await world.add_escrow(State.SETTLED, [Coin(amount_piconero=XMR)])
+    page = await overview(world)
+    assert "0.5 XMR in escrow. The open escrows were ordered for 1.25 XMR." in page
+    assert "New ones are taken up to 50 XMR together." in page
 
 
 async def test_set_ups_of_the_last_hours_are_drawn_also_those_from_before_the_start(world: World) -> None:

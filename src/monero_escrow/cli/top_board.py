@@ -78,9 +78,10 @@ def _processes_told(seen: Seen) -> int:
 
 
 def _reasons_told(seen: Seen) -> int:
-    """Of the question that has more."""
-    both = () if seen.overview is None else (seen.overview.money, seen.overview.work)
-    return max((len(verdict.reasons) for verdict in both), default=0)
+    """Of the question that has most."""
+    overview = seen.overview
+    verdicts = () if overview is None else (overview.money, overview.work, overview.people)
+    return max((len(verdict.reasons) for verdict in verdicts), default=0)
 
 
 def _picture(seen: Seen, hint: str, most_processes: int | None, most_reasons: int | None) -> Group:
@@ -106,7 +107,7 @@ def _head(seen: Seen, hint: str) -> Table:
 
 def _body(overview: Overview, most_processes: int | None, most_reasons: int | None) -> Iterator[RenderableType]:
     boards = role_boards(overview.fleet)
-    yield _verdicts((overview.money, overview.work), most_reasons)
+    yield _verdicts((overview.money, overview.work, overview.people), most_reasons)
     yield Text()
     yield _strips(boards)
     yield _processes([cell for board in boards for cell in board.cells], most_processes)
@@ -158,6 +159,7 @@ def _add_rest(table: Table, all_there_are: int, most: int | None, *, column: int
 def _figures(overview: Overview) -> Table:
     grid = _grid()
     for name, words in (
+        ("Coins", overview.coins),
         ("Queue", overview.queue),
         ("Stock", overview.stock),
         ("Set-ups", set_up_words(overview.set_ups)),

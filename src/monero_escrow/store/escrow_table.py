@@ -216,6 +216,12 @@ class EscrowTable:
         """How many escrows had a step that did not work, and is tried again."""
         return self._connection.scalar(select(func.count()).where(_t.c.failures > literal_column("0"))) or 0
 
+    def longest_in(self, states: Collection[State], limit: int) -> list[EscrowRecord]:
+        """The escrows that have been in one of these states for longest, the longest first."""
+        found = select(_t).where(_t.c.state.in_([state.value for state in states]))
+        rows = self._connection.execute(found.order_by(_t.c.updated_at, _t.c.id).limit(limit))
+        return [_record(row) for row in rows]
+
     def open_piconero(self) -> int:
         """What the escrows that are not closed were ordered for, together.
 

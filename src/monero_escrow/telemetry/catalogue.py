@@ -180,6 +180,8 @@ OLDEST_SECONDS = _gauge(
 )
 IN_TROUBLE = _gauge("escrows_in_trouble", "Escrows whose last step failed and is tried again.", of=Of.DATABASE)
 PAYOUTS_HELD = _gauge("payouts_held", "Payouts that wait for a person.", of=Of.DATABASE)
+ORDERED = _gauge("escrows_ordered_xmr", "What the open escrows were ordered for.", of=Of.DATABASE)
+IN_ESCROW = _gauge("escrows_held_xmr", "What came to the open escrows, with enough confirmations.", of=Of.DATABASE)
 SCAN_LAG = _gauge("scan_lag_blocks", "Blocks the daemon has that were not scanned for deposits.", of=Of.DATABASE)
 CHAIN_HEIGHT = _gauge("chain_height_blocks", "Blocks the daemon had when this node last asked it.")
 DAEMON_ANSWERED = _gauge(
@@ -234,6 +236,8 @@ READ_AT_SCRAPE: Final = (
     OLDEST_SECONDS,
     IN_TROUBLE,
     PAYOUTS_HELD,
+    ORDERED,
+    IN_ESCROW,
     SCAN_LAG,
     CHAIN_HEIGHT,
     DAEMON_ANSWERED,

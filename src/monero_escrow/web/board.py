@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.money import format_xmr
 from monero_escrow.core.roles import ROLES, Role
-from monero_escrow.core.words import lasting
+from monero_escrow.core.words import lasting, many, moment
+from monero_escrow.store.records import EscrowRecord
 from monero_escrow.web.live import Sample
 from monero_escrow.web.schemas import FleetAnswer, FleetClass, FleetSlot
 
@@ -61,9 +63,9 @@ class RoleBoard:
         return ", ".join(parts)
 
 
-def verdicts(sample: Sample) -> tuple[Verdict, Verdict]:
-    """Is money safe, and does work flow: each with every reason against it."""
-    return _money(sample), _work(sample)
+def verdicts(sample: Sample) -> tuple[Verdict, Verdict, Verdict]:
+    """Is money safe, does work flow, and who is waited for: each with every reason against it."""
+    return _money(sample), _work(sample), _people(sample)
 
 
 def _money(sample: Sample) -> Verdict:
@@ -73,7 +75,7 @@ def _money(sample: Sample) -> Verdict:
     if sample.health.deposits != "watched":
         waits = Reason("Deposits are not seen and payouts not sent until a daemon answers. Nothing is lost meanwhile.")
         return Verdict("Is money safe?", "warning", "Yes, but it stands still.", (waits,))
-    return Verdict("Is money safe?", "good", "Yes. Deposits are watched, and no payout waits for you.")
+    return Verdict("Is money safe?", "good", "Yes. Deposits are watched, and no payout is held.")
 
 
 def _work(sample: Sample) -> Verdict:
@@ -91,6 +93,43 @@ def _obstacles(sample: Sample) -> Iterator[Reason]:
     if sample.failing:
         many = "escrow's last step" if sample.failing == 1 else "escrows' last steps"
         yield Reason(f"{sample.failing} {many} did not work; it is tried again. The list of escrows shows the reasons.")
+
+
+def _people(sample: Sample) -> Verdict:
+    disputes, shorts = sample.states.get(State.DISPUTED, 0), sample.states.get(State.SHORT, 0)
+    waited_for = [
+        f"{who} about {many(number, what)}"
+        for who, number, what in (
+            ("you", len(sample.held), "held payout"),
+            ("an arbiter", disputes, "dispute"),
+            ("a shop", shorts, "short deposit"),
+        )
+        if number
+    ]
+    question = "Who is waited for?"
+    if not waited_for:
+        return Verdict(question, "good", "Nobody. No dispute is open, and no deposit stayed short.")
+    answer = "; ".join(waited_for)
+    reasons = tuple(_waits(escrow) for escrow in sample.waiting)
+    return Verdict(question, "warning", f"{answer[:1].upper()}{answer[1:]}.", reasons)
+
+
+def _waits(escrow: EscrowRecord) -> Reason:
+    what = "in dispute" if escrow.state is State.DISPUTED else "short"
+    since, amount = moment(escrow.updated_at), format_xmr(escrow.terms.amount_piconero)
+    return Reason(f"Order {escrow.order_id} of {escrow.shop_id}: {amount} XMR, {what} since {since} UTC.", escrow.id)
+
+
+def coins_line(sample: Sample) -> str:
+    """How much lies in escrow, of how much was ordered, and how much may."""
+    if sample.tally is None:
+        return "Nobody knows this moment: the database does not answer."
+    came, ordered = map(format_xmr, (sample.tally.in_escrow_piconero, sample.tally.ordered_piconero))
+    limit = sample.limits.at_once_piconero
+    most = "" if limit is None else f" New ones are taken up to {format_xmr(limit)} XMR together."
+    if sample.tally.ordered_piconero == 0:
+        return f"None: no escrow is open.{most}"
+    return f"{came} XMR in escrow. The open escrows were ordered for {ordered} XMR.{most}"
 
 
 def role_boards(fleet: FleetAnswer) -> tuple[RoleBoard, ...]:

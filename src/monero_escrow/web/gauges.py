@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from monero_escrow import __version__
 from monero_escrow.core.life_cycle import State
+from monero_escrow.core.money import PICONERO_PER_XMR
 from monero_escrow.core.roles import ROLES, Role
 from monero_escrow.escrows.context import Context
 from monero_escrow.escrows.tally import Reading
@@ -100,6 +101,8 @@ def _of_the_database(ctx: Context, tally: Tally) -> Iterator[Metric]:
     yield _family(catalogue.OLDEST_SECONDS, longest)
     yield _family(catalogue.IN_TROUBLE, {(): tally.in_trouble})
     yield _family(catalogue.PAYOUTS_HELD, {(): tally.held})
+    yield _family(catalogue.ORDERED, {(): tally.ordered_piconero / PICONERO_PER_XMR})
+    yield _family(catalogue.IN_ESCROW, {(): tally.in_escrow_piconero / PICONERO_PER_XMR})
     if ctx.daemon is not None:
         yield _family(catalogue.SCAN_LAG, {(): scan_lag_blocks(ctx, tally)})
 

@@ -18,9 +18,11 @@ from typing import Final
 from monero_escrow.core.errors import EscrowError, UnavailableError
 from monero_escrow.core.life_cycle import State
 from monero_escrow.escrows.context import Context
+from monero_escrow.escrows.mainnet import ValueLimits, value_limits
 from monero_escrow.escrows.tally import TallyReader
 from monero_escrow.jitter import jittered
-from monero_escrow.store.records import PayoutRecord
+from monero_escrow.store.records import EscrowRecord, PayoutRecord
+from monero_escrow.store.tally import Tally
 from monero_escrow.store.transaction import Transaction
 from monero_escrow.web.fleet import fleet_now
 from monero_escrow.web.health import health_of
@@ -32,8 +34,11 @@ OBSERVE_SECONDS: Final = 5.0
 POINT_SECONDS: Final = 60.0
 HISTORY_SECONDS: Final = 6 * 3600.0
 MOST_HELD: Final = 20
+MOST_WAITING: Final = 20
 MOST_VIEWERS: Final = 50
 _MOST_SET_UPS: Final = 5_000
+
+WAIT_FOR_A_DECISION: Final = (State.DISPUTED, State.SHORT)
 
 Fragments = Mapping[str, str]
 """Parts of the page by name, as HTML."""
@@ -64,7 +69,11 @@ class SetUp:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How the service stood at one moment; times are seconds since the epoch."""
+    """How the service stood at one moment; times are seconds since the epoch.
+
+    `waiting` are escrows that wait for a decision of an arbiter or a shop, the longest first, `MOST_WAITING` at most.
+    `tally` may be some seconds older; None: the database did not say in time.
+    """
 
     at: float
     health: Health
@@ -72,8 +81,22 @@ class Sample:
     states: Mapping[State, int]
     failing: int
     held: tuple[PayoutRecord, ...]
+    waiting: tuple[EscrowRecord, ...]
+    tally: Tally | None
+    limits: ValueLimits
     usage: tuple[Usage, ...]
     set_ups: tuple[SetUp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What one transaction reads for a sample."""
+
+    states: Mapping[State, int]
+    failing: int
+    held: list[PayoutRecord]
+    waiting: list[EscrowRecord]
+    set_ups: list[tuple[float, float]]
 
 
 class Live:
@@ -155,12 +178,18 @@ class Live:
         since = max(now - HISTORY_SECONDS, self._set_ups[-1].at if self._set_ups else 0.0)
         room = _MOST_SET_UPS
 
-        def read(tx: Transaction) -> tuple[Mapping[State, int], int, list[PayoutRecord], list[tuple[float, float]]]:
-            counts, failing = tx.escrows.counts(), tx.escrows.failing()
-            return counts, failing, tx.payouts.held(MOST_HELD), tx.trios.set_ups_since(since, room)
+        def read(tx: Transaction) -> _Rows:
+            return _Rows(
+                states=tx.escrows.counts(),
+                failing=tx.escrows.failing(),
+                held=tx.payouts.held(MOST_HELD),
+                waiting=tx.escrows.longest_in(WAIT_FOR_A_DECISION, MOST_WAITING),
+                set_ups=tx.trios.set_ups_since(since, room),
+            )
 
-        states, failing, held, set_ups = await self._ctx.store.read(read)
-        self._set_ups.extend(SetUp(at, seconds) for at, seconds in set_ups)
+        rows = await self._ctx.store.read(read)
+        reading = await self._tallies.read()
+        self._set_ups.extend(SetUp(at, seconds) for at, seconds in rows.set_ups)
         while self._set_ups and self._set_ups[0].at < now - HISTORY_SECONDS:
             self._set_ups.popleft()
         self.samples_taken += 1
@@ -168,9 +197,12 @@ class Live:
             at=now,
             health=await self._health_lately(),
             fleet=fleet_now(self._ctx),
-            states=states,
-            failing=failing,
-            held=tuple(held),
+            states=rows.states,
+            failing=rows.failing,
+            held=tuple(rows.held),
+            waiting=tuple(rows.waiting),
+            tally=None if reading is None else reading.tally,
+            limits=value_limits(self._ctx.settings),
             usage=tuple(self._usage),
             set_ups=tuple(self._set_ups),
         )

@@ -35,15 +35,17 @@ async def overview(_: OperatorCaller, request: Request) -> Overview:
 
 def overview_of(sample: Sample) -> Overview:
     """A sample as the API tells it."""
-    money, work = board.verdicts(sample)
+    money, work, people = board.verdicts(sample)
     return Overview(
         at=iso_time(sample.at),
         money=_verdict(money),
         work=_verdict(work),
+        people=_verdict(people),
         health=sample.health,
         fleet=sample.fleet,
         escrows={state: sample.states.get(state, 0) for state in State},
         failing=sample.failing,
+        coins=board.coins_line(sample),
         queue=board.queue_line(sample),
         stock=board.stock_line(sample),
         set_ups=_times(sample.set_ups),

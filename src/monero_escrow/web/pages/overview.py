@@ -41,6 +41,7 @@ def draw(sample: Sample) -> Fragments:
         "figures": fill(
             "parts/figures.html",
             states=state_figures(sample),
+            coins=board.coins_line(sample),
             stock=board.stock_line(sample),
             queue=board.queue_line(sample),
         ),

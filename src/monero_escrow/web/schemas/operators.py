@@ -190,10 +190,12 @@ class Overview(Answer):
     at: str = Field(examples=[EXAMPLE_TIME])
     money: Verdict
     work: Verdict
+    people: Verdict
     health: Health
     fleet: FleetAnswer
     escrows: dict[State, int] = Field(description="How many are in each state.")
     failing: int = Field(description="Escrows whose last step did not work and is tried again.")
+    coins: str = Field(description="How much lies in escrow, and how much may, as a sentence.")
     queue: str = Field(description="Who waits for processes, as a sentence.")
     stock: str = Field(description="The finished wallets that wait for orders, as a sentence.")
     set_ups: SetUpTimes | None = Field(description="null when none ended in the last six hours.")
